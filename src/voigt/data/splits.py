@@ -1,0 +1,90 @@
+"""Splits that do not leak: grouped by reduced formula, and by blocks of time for trajectories."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voigt.errors import TargetError
+
+Parts = dict[str, list[int]]
+
+
+def stored_split(splits: Sequence[str]) -> Parts:
+    """Indices of train, val and test as written in the files.
+
+    Raises
+    ------
+    TargetError
+        A frame has no split, or train or val is empty.
+    """
+    unknown = sorted({name for name in splits if name not in ("train", "val", "test")})
+    if unknown:
+        raise TargetError(
+            f"info key 'split' must be train, val or test, found {', '.join(repr(n) for n in unknown)}; "
+            "choose another split in the recipe"
+        )
+    parts = {name: [i for i, own in enumerate(splits) if own == name] for name in ("train", "val", "test")}
+    return _checked(parts)
+
+
+def formula_split(groups: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Parts:
+    """Split by a hash of the group's name: the same formula lands on the same side in every file and on every machine."""
+    edges = np.cumsum(fractions) / sum(fractions)
+    parts: Parts = {"train": [], "val": [], "test": []}
+    for index, group in enumerate(groups):
+        place = int(hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()[:8], 16) / 2**32
+        parts[("train", "val", "test")[int(np.searchsorted(edges, place, side="right").clip(0, 2))]].append(index)
+    return _checked(parts)
+
+
+def block_split(count: int, fractions: tuple[float, float, float], gap: int = 0) -> Parts:
+    """Consecutive blocks of a trajectory in time order; `gap` frames are dropped between blocks.
+
+    Neighbours in time are nearly the same structure: a random split of a trajectory measures memory, not skill.
+    """
+    edges = np.rint(np.cumsum(fractions) / sum(fractions) * count).astype(int)
+    return _checked(
+        {
+            "train": list(range(edges[0])),
+            "val": list(range(edges[0] + gap, edges[1])),
+            "test": list(range(edges[1] + gap, edges[2])),
+        }
+    )
+
+
+def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.int64]:
+    """Fold number of every frame; all frames of one group share it, folds are of nearly equal size.
+
+    Raises
+    ------
+    TargetError
+        Fewer groups than folds.
+    """
+    names, members = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < folds:
+        raise TargetError(f"{len(names)} distinct groups cannot make {folds} folds; use fewer folds or a block split")
+    sizes = np.bincount(members)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    load = np.zeros(folds, dtype=np.int64)
+    fold_of_group = np.empty(len(names), dtype=np.int64)
+    for group in order:  # the largest group first, into the emptiest fold
+        fold_of_group[group] = load.argmin()
+        load[fold_of_group[group]] += sizes[group]
+    return fold_of_group[members]
+
+
+def block_folds(count: int, folds: int) -> NDArray[np.int64]:
+    """Fold number of every frame of a trajectory: consecutive blocks of time."""
+    return np.arange(count) * folds // max(count, 1)
+
+
+def _checked(parts: Parts) -> Parts:
+    for name in ("train", "val"):
+        if not parts[name]:
+            raise TargetError(f"the split leaves no crystal for '{name}'; give more data or other fractions")
+    return parts

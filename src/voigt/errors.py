@@ -1,0 +1,29 @@
+"""The one family of exceptions: each message says what was wrong, where, and what to do."""
+
+
+class VoigtError(Exception):
+    """Base of every error that a user can cause or mend."""
+
+
+class InputError(VoigtError):
+    """A structure file or one of its frames cannot be used."""
+
+
+class TargetError(VoigtError):
+    """Training labels are missing, misspelt, misshapen or all zero."""
+
+
+class RecipeError(VoigtError):
+    """A training recipe holds unknown keys or impossible values."""
+
+
+class WeightsError(VoigtError):
+    """A file of model weights is absent, truncated or of another format version."""
+
+
+class DomainError(VoigtError):
+    """A crystal lies outside what a model was trained on."""
+
+
+class OutputError(VoigtError):
+    """A result could not be written (full disk, no permission)."""

@@ -1,0 +1,306 @@
+"""From scored crystals to a tree of numbers: the model beside the baseline, with intervals, by groups."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import numpy as np
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+
+from voigt.errors import TargetError
+from voigt.evaluation.bootstrap import LEVEL, RESAMPLES, Calibration, Estimate, calibration, estimates
+from voigt.evaluation.metrics import SMALLEST_NORM, Metric, Ratio, drift, metrics_for, norms, small_diagonals
+from voigt.evaluation.scored import Pairs, Scored, collect, collect_spread
+from voigt.tensors.properties import Property, get_property
+
+CRYSTAL_SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic")
+NOT_GIVEN = "not given"
+_ELEMENT_METRICS = ("mae", "rmse")
+_GROUP_METRICS = ("mae", "rmse", "frobenius", "ewt25")
+_WORST = 10
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of the model and, where there is one, of the baseline on the same items."""
+
+    title: str
+    unit: str
+    model: Estimate
+    baseline: Estimate | None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Scores by key over part of the items: an element, a crystal system, a functional."""
+
+    crystals: int
+    items: int
+    scores: Mapping[str, Score]
+
+
+@dataclass(frozen=True)
+class Drift:
+    """Violation of the acoustic sum rule: mean |component| of the sum of charges, per cell and per atom (e)."""
+
+    per_cell: Estimate
+    per_atom: Estimate
+
+
+@dataclass(frozen=True)
+class PropertyEvaluation:
+    """Everything measured of one property.
+
+    Attributes
+    ----------
+    name, label, unit, per
+        From the declaration.
+    crystals, items
+        What was scored; an item is an atom or a crystal.
+    unpredicted
+        Crystals with a label but no finite prediction, which no figure here includes.
+    zero_labels
+        Items whose label is zero.
+    left_out_of_rmspe
+        Per cent of diagonal components too small for a percentage; None where RMSPE does not apply.
+    scores
+        Metric key -> score over all items.
+    functionals, crystal_systems, elements
+        Name -> scores over that part; elements only for properties per atom.
+    uncorrected
+        MAE and RMSE of predictions before sum rule and symmetry, over the crystals that have them; else empty.
+    drift
+        "raw", "predicted", "label" -> violation of the sum rule, for Born charges.
+    calibration
+        Of the ensemble's spread, if there is one.
+    worst
+        Crystals with the largest mean Frobenius norm of the error.
+    """
+
+    name: str
+    label: str
+    unit: str
+    per: Literal["atom", "crystal"]
+    crystals: int
+    items: int
+    unpredicted: int
+    zero_labels: int
+    left_out_of_rmspe: float | None
+    scores: Mapping[str, Score]
+    functionals: Mapping[str, Group]
+    crystal_systems: Mapping[str, Group]
+    elements: Mapping[str, Group]
+    uncorrected: Mapping[str, Score]
+    drift: Mapping[str, Drift]
+    calibration: Calibration | None
+    worst: tuple[tuple[str, float], ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All properties of one evaluation, with what was evaluated and how intervals were made."""
+
+    crystals: int
+    atoms: int
+    functionals: Mapping[str, int]
+    resamples: int
+    seed: int
+    level: float
+    properties: Mapping[str, PropertyEvaluation]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Nested dictionaries and lists that JSON can hold; NaN becomes None."""
+        plain = _plain(asdict(self))
+        return dict(plain)
+
+
+@dataclass(frozen=True)
+class _Bootstrap:
+    resamples: int
+    seed: int
+
+    def __call__(self, ratios: Iterator[Ratio], crystal: NDArray[np.int64]) -> list[Estimate]:
+        return estimates(ratios, crystal, self.resamples, self.seed, LEVEL)
+
+
+def evaluate_scored(
+    scored: Sequence[Scored],
+    properties: Sequence[str],
+    baseline: Sequence[Scored] | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Evaluation:
+    """Measure predictions against labels.
+
+    Parameters
+    ----------
+    scored
+        Crystals with labels and predictions.
+    properties
+        Names of the properties to score.
+    baseline
+        The same crystals in the same order, with the baseline's predictions (`baselines.apply_baseline`).
+    resamples, seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    TargetError
+        A property has no crystal with both a label and a prediction.
+    ValueError
+        The baseline holds other crystals.
+    """
+    if baseline is not None and [crystal.id for crystal in baseline] != [crystal.id for crystal in scored]:
+        raise ValueError("the baseline must hold the same crystals in the same order")
+    bootstrap = _Bootstrap(resamples, seed)
+    return Evaluation(
+        crystals=len(scored),
+        atoms=sum(len(crystal.numbers) for crystal in scored),
+        functionals=dict(Counter(crystal.functional or NOT_GIVEN for crystal in scored).most_common()),
+        resamples=resamples,
+        seed=seed,
+        level=LEVEL,
+        properties={name: _evaluate(scored, get_property(name), baseline, bootstrap) for name in properties},
+    )
+
+
+def _evaluate(
+    scored: Sequence[Scored], declared: Property, baseline: Sequence[Scored] | None, bootstrap: _Bootstrap
+) -> PropertyEvaluation:
+    pairs = collect(scored, declared)
+    if not len(pairs.label):
+        raise TargetError(
+            f"no crystal has both a label and a prediction of '{declared.name}'; check the name of the label in the "
+            "data and the properties of the model"
+        )
+    reference = None if baseline is None else _same_items(baseline, pairs)
+    zero_labels = int((norms(pairs.label) < SMALLEST_NORM).sum()) if declared.rank else 0
+    metrics = metrics_for(declared, zero_labels=zero_labels > 0)
+    everything = {"all": np.ones(len(pairs.label), dtype=np.bool_)}
+    corrected = _raw_pairs(scored, declared)
+    return PropertyEvaluation(
+        name=declared.name,
+        label=declared.label,
+        unit=declared.unit,
+        per=declared.per,
+        crystals=len(np.unique(pairs.crystal)),
+        items=len(pairs.label),
+        unpredicted=pairs.unpredicted,
+        zero_labels=zero_labels,
+        left_out_of_rmspe=small_diagonals(pairs.label).value if declared.rank == 2 else None,
+        scores=_groups(pairs, reference, metrics, everything, bootstrap)["all"].scores,
+        functionals=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_functional(scored, pairs), bootstrap),
+        crystal_systems=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_system(scored, pairs), bootstrap),
+        elements=_groups(pairs, reference, _pick(metrics, _ELEMENT_METRICS), _by_element(pairs), bootstrap),
+        uncorrected=_uncorrected(corrected, metrics, bootstrap),
+        drift=_drift(pairs, corrected, bootstrap),
+        calibration=calibration(collect_spread(scored, pairs), norms(pairs.predicted - pairs.label)),
+        worst=_worst(scored, pairs),
+    )
+
+
+def _groups(
+    pairs: Pairs,
+    reference: Pairs | None,
+    metrics: Sequence[Metric],
+    masks: Mapping[str, NDArray[np.bool_]],
+    bootstrap: _Bootstrap,
+) -> dict[str, Group]:
+    """Scores of each part of the items; a part is a mask (M,)."""
+    sides = [pairs] if reference is None else [pairs, reference]
+    ratios = [metric.ratio(side.predicted, side.label) for metric in metrics for side in sides]
+    found = iter(bootstrap((ratio.where(mask) for mask in masks.values() for ratio in ratios), pairs.crystal))
+    groups = {}
+    for name, mask in masks.items():
+        scores = {}
+        for metric in metrics:
+            model, baseline = next(found), None if reference is None else next(found)
+            scores[metric.key] = Score(metric.title, metric.unit, model, baseline)
+        groups[name] = Group(len(np.unique(pairs.crystal[mask])), int(mask.sum()), scores)
+    return groups
+
+
+def _same_items(baseline: Sequence[Scored], pairs: Pairs) -> Pairs:
+    """The baseline's predictions of exactly the items that the model predicted."""
+    reference = collect(baseline, pairs.property)
+    keep = np.isin(reference.crystal, pairs.crystal)
+    if keep.sum() != len(pairs.label):
+        raise ValueError(f"the baseline lacks predictions of '{pairs.property.name}' that the model has")
+    return Pairs(
+        pairs.property, reference.label[keep], reference.predicted[keep], pairs.crystal, pairs.numbers, 0
+    )
+
+
+def _raw_pairs(scored: Sequence[Scored], declared: Property) -> Pairs | None:
+    """Predictions before corrections, of the crystals that have them and a final prediction too."""
+    if not any(declared.name in crystal.raw for crystal in scored):
+        return None
+    return collect(scored, declared, "raw")
+
+
+def _uncorrected(raw: Pairs | None, metrics: Sequence[Metric], bootstrap: _Bootstrap) -> Mapping[str, Score]:
+    if raw is None or not len(raw.label):
+        return {}
+    everything = {"all": np.ones(len(raw.label), dtype=np.bool_)}
+    return _groups(raw, None, _pick(metrics, ("mae", "rmse")), everything, bootstrap)["all"].scores
+
+
+def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: _Bootstrap) -> dict[str, Drift]:
+    """Sum of a tensor per atom over each cell; only Born charges, rank 2, have such a rule."""
+    if pairs.property.per != "atom" or pairs.property.rank != 2:
+        return {}
+    sources = {"predicted": (pairs.predicted, pairs.crystal), "label": (pairs.label, pairs.crystal)}
+    if raw is not None and len(raw.label):
+        sources = {"raw": (raw.predicted, raw.crystal), **sources}
+    result = {}
+    for name, (charges, crystal) in sources.items():
+        ratios = [drift(charges, crystal), drift(charges, crystal, per_atom=True)]
+        per_cell, per_atom = bootstrap(iter(ratios), np.unique(crystal))
+        result[name] = Drift(per_cell, per_atom)
+    return result
+
+
+def _by_functional(scored: Sequence[Scored], pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
+    return _masks([scored[index].functional or NOT_GIVEN for index in pairs.crystal])
+
+
+def _by_system(scored: Sequence[Scored], pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
+    masks = _masks([scored[index].crystal_system or NOT_GIVEN for index in pairs.crystal])
+    order = {name: rank for rank, name in enumerate(CRYSTAL_SYSTEMS)}
+    return dict(sorted(masks.items(), key=lambda entry: (order.get(entry[0], len(order)), entry[0])))
+
+
+def _by_element(pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
+    if pairs.property.per != "atom":
+        return {}
+    return {chemical_symbols[number]: pairs.numbers == number for number in np.unique(pairs.numbers)}
+
+
+def _masks(names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+    """Name -> mask (M,) of the items that bear it."""
+    array = np.array(names)
+    return {str(name): array == name for name in np.unique(array)}
+
+
+def _pick(metrics: Sequence[Metric], keys: Sequence[str]) -> list[Metric]:
+    return [metric for metric in metrics if metric.key in keys]
+
+
+def _worst(scored: Sequence[Scored], pairs: Pairs) -> tuple[tuple[str, float], ...]:
+    crystals, index, sizes = np.unique(pairs.crystal, return_inverse=True, return_counts=True)
+    errors = np.bincount(index, norms(pairs.predicted - pairs.label)) / sizes
+    largest = np.argsort(-errors, kind="stable")[:_WORST]
+    return tuple((scored[crystals[rank]].id, float(errors[rank])) for rank in largest)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,241 @@
+"""Evaluations for reading: Markdown tables, JSON, and a folder with both and the parity plots."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from voigt.errors import OutputError
+from voigt.evaluation.bootstrap import Calibration, Estimate
+from voigt.evaluation.evaluation import Drift, Evaluation, Group, PropertyEvaluation, Score, evaluate_scored
+from voigt.evaluation.figures import parity_figures, save_figure
+from voigt.evaluation.metrics import RMSPE_SMALLEST_LABEL
+from voigt.evaluation.scored import Scored
+from voigt.files import atomic_write
+from voigt.tensors.properties import get_property
+
+__all__ = ["evaluate_scored", "markdown", "write_report"]
+
+_DRIFT_TITLES = {
+    "raw": "predictions before correction",
+    "predicted": "predictions as delivered",
+    "label": "labels",
+}
+
+
+def markdown(
+    evaluation: Evaluation,
+    title: str,
+    command: str,
+    notes: Sequence[str] = (),
+    figures: Mapping[str, Sequence[tuple[str, str]]] | None = None,
+) -> str:
+    """The evaluation as a Markdown page.
+
+    Parameters
+    ----------
+    evaluation
+        What `evaluate_scored` found.
+    title
+        First heading.
+    command
+        The command line that made it, quoted; "" leaves it out.
+    notes
+        Sentences about data, model and baseline, as a list under the head.
+    figures
+        Property -> (file name relative to the page, caption).
+    """
+    functionals = ", ".join(f"{name} ({count:,})" for name, count in evaluation.functionals.items())
+    head = [
+        f"# {title}",
+        *([f"```\n{command}\n```"] if command else []),
+        f"{_count(evaluation.crystals, 'crystal')}, {_count(evaluation.atoms, 'atom')}; functional: {functionals}.\n"
+        f"Intervals: {100 * evaluation.level:g} % percentile bootstrap over crystals, {evaluation.resamples:,} "
+        f"resamples, seed {evaluation.seed}; none where fewer than five crystals contribute.",
+        *(["\n".join(f"- {note}" for note in notes)] if notes else []),
+    ]
+    sections = [
+        block for entry in evaluation.properties.values() for block in _section(entry, (figures or {}).get(entry.name, ()))
+    ]
+    return "\n\n".join([*head, *sections, _definitions(evaluation)]) + "\n"
+
+
+def write_report(
+    evaluation: Evaluation,
+    scored: Sequence[Scored],
+    folder: str | Path,
+    title: str = "Evaluation",
+    command: str = "",
+    notes: Sequence[str] = (),
+) -> None:
+    """Write report.md, metrics.json and the parity plots (PNG) into a folder, each file whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        The folder cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another place") from error
+    figures: dict[str, list[tuple[str, str]]] = {}
+    for name in evaluation.properties:
+        for stem, caption, figure in parity_figures(scored, get_property(name)):
+            save_figure(figure, folder / f"{stem}.png")
+            figures.setdefault(name, []).append((f"{stem}.png", caption))
+    with atomic_write(folder / "metrics.json") as stream:
+        json.dump(evaluation.to_dict(), stream, indent=1, allow_nan=False)
+        stream.write("\n")
+    # Last, so that a page never points at figures that are not there.
+    with atomic_write(folder / "report.md") as stream:
+        stream.write(markdown(evaluation, title, command, notes, figures))
+
+
+def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> list[str]:
+    """One property: heading, counts, tables, figures."""
+    unit = "" if entry.unit == "1" else f", {entry.unit}"
+    blocks = [f"## {entry.label[0].upper()}{entry.label[1:]} (`{entry.name}`{unit})", _counts(entry)]
+    blocks.append(_table(["metric", *_columns(entry.scores)], [[s.title, *_cells(s)] for s in entry.scores.values()]))
+    if len(entry.functionals) > 1:
+        blocks += ["### By functional", _group_table("functional", entry.functionals, entry.per)]
+    blocks += ["### By crystal system", _group_table("crystal system", entry.crystal_systems, entry.per)]
+    if entry.elements:
+        blocks += ["### By element", _group_table("element", entry.elements, entry.per)]
+    if entry.drift or entry.uncorrected:
+        blocks += ["### Before and after corrections", *_correction_tables(entry)]
+    if entry.calibration is not None:
+        blocks += ["### Spread of the ensemble", *_calibration(entry.calibration, entry)]
+    worst = [[f"`{identifier}`", _number(error)] for identifier, error in entry.worst]
+    blocks += ["### Largest errors", _table(["crystal", _title("mean Frobenius norm of the error", entry.unit)], worst)]
+    return blocks + [f"![{caption}]({path})" for path, caption in figures]
+
+
+def _counts(entry: PropertyEvaluation) -> str:
+    """What was scored and what was left out."""
+    sentences = [_count(entry.crystals, "crystal")]
+    if entry.per == "atom":
+        sentences[0] += f", {_count(entry.items, 'atom')}"
+    if entry.unpredicted:
+        sentences.append(f"**{_count(entry.unpredicted, 'crystal')} without a finite prediction left out of all figures**")
+    if entry.zero_labels:
+        sentences.append(f"{_count(entry.zero_labels, 'label')} equal zero (a zero prediction is within every EwT)")
+    if entry.left_out_of_rmspe:
+        sentences.append(
+            f"RMSPE leaves out {entry.left_out_of_rmspe:.1f} % of the diagonal components, those with a label below "
+            f"{RMSPE_SMALLEST_LABEL:g} in size"
+        )
+    return ". ".join(sentences) + "."
+
+
+def _columns(scores: Mapping[str, Score]) -> list[str]:
+    beside = any(score.baseline is not None for score in scores.values())
+    return ["unit", "model", "interval", *(["baseline", "interval"] if beside else [])]
+
+
+def _cells(score: Score) -> list[str]:
+    unit = "" if score.unit == "1" else score.unit
+    cells = [unit, f"**{_number(score.model.value)}**", _interval(score.model)]
+    return cells + ([_number(score.baseline.value), _interval(score.baseline)] if score.baseline is not None else [])
+
+
+def _group_table(kind: str, groups: Mapping[str, Group], per: str) -> str:
+    """A line per group; a column per metric, with the MAE's interval and the baseline beside each value."""
+    first = next(iter(groups.values()))
+    header = [kind, "crystals", *(["atoms"] if per == "atom" else [])]
+    for key, score in first.scores.items():
+        header += [_title(score.title, score.unit), *(["interval"] if key == "mae" else [])]
+        header += ["baseline"] if score.baseline is not None else []
+    rows = []
+    for name, group in groups.items():
+        row = [name, f"{group.crystals:,}", *([f"{group.items:,}"] if per == "atom" else [])]
+        for key, score in group.scores.items():
+            row += [_number(score.model.value), *([_interval(score.model)] if key == "mae" else [])]
+            row += [_number(score.baseline.value)] if score.baseline is not None else []
+        rows.append(row)
+    return _table(header, rows)
+
+
+def _correction_tables(entry: PropertyEvaluation) -> list[str]:
+    """Accuracy before sum rule and symmetry, and the violation of the sum rule."""
+    tables = []
+    if entry.uncorrected:
+        rows = [
+            [score.title, score.unit, _number(score.model.value), _interval(score.model),
+             _number(entry.scores[key].model.value)]
+            for key, score in entry.uncorrected.items()
+        ]
+        tables.append(_table(["metric", "unit", "before", "interval", "as delivered"], rows))
+    if entry.drift:
+        rows = [[_DRIFT_TITLES[source], *_drift_cells(found)] for source, found in entry.drift.items()]
+        header = ["charge drift", f"per cell ({entry.unit})", "interval", f"per atom ({entry.unit})", "interval"]
+        tables.append(_table(header, rows))
+    return tables
+
+
+def _drift_cells(found: Drift) -> list[str]:
+    return [cell for value in (found.per_cell, found.per_atom) for cell in (_number(value.value), _interval(value))]
+
+
+def _calibration(found: Calibration, entry: PropertyEvaluation) -> list[str]:
+    rows = [
+        [name, _number(spread), _number(error)]
+        for name, spread, error in zip(
+            ("lowest", "second", "third", "highest"), found.quartile_spread, found.quartile_error, strict=True
+        )
+    ]
+    header = ["quarter by spread", _title("mean spread", entry.unit), _title("mean error", entry.unit)]
+    sentence = (
+        f"Spearman correlation of spread with error (Frobenius norm per {entry.per}): {_number(found.spearman)}, "
+        f"over {_count(found.items, entry.per)}."
+    )
+    return [sentence, _table(header, rows)]
+
+
+def _definitions(evaluation: Evaluation) -> str:
+    """What the metrics in these tables mean."""
+    lines = [
+        "MAE, RMSE: over all Cartesian components of all items (atoms for Born charges, crystals otherwise).",
+        f"RMSPE: root mean square of (prediction - label) / label over xx, yy, zz with |label| >= "
+        f"{RMSPE_SMALLEST_LABEL:g}.",
+        "Mean Frobenius norm: mean over items of the norm of prediction - label.",
+        "EwT x %: share of items whose norm of the error is below x % of the norm of the label.",
+        "Voigt matrix: norms of the 3x6 or 6x6 matrix, as in the literature; they depend on the axes.",
+        "Charge drift: mean over cells of |component| of the sum of the atoms' charges; per atom: divided by the "
+        "number of atoms.",
+        "Baseline: mean isotropic charge of each element, isotropic mean permittivity, zero piezoelectric tensor, mean "
+        "elastic tensor or mean value, over training crystals of the same functional.",
+    ]
+    keys = {key for entry in evaluation.properties.values() for key in entry.scores}
+    needed = [True, "rmspe_diagonal" in keys, "frobenius" in keys, "ewt25" in keys, "frobenius_matrix" in keys]
+    needed.append(any(entry.drift for entry in evaluation.properties.values()))
+    scores = [score for entry in evaluation.properties.values() for score in entry.scores.values()]
+    needed.append(any(score.baseline is not None for score in scores))
+    chosen = [f"- {line}" for line, wanted in zip(lines, needed, strict=True) if wanted]
+    return "## Definitions\n\n" + "\n".join(chosen)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
+    # Text to the left, everything that is counted or measured to the right.
+    return "\n".join([lines[0], "|" + "|".join(["---"] + ["--:"] * (len(header) - 1)) + "|", *lines[1:]])
+
+
+def _title(title: str, unit: str) -> str:
+    return title if unit in ("1", "%") else f"{title} ({unit})"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _number(value: float) -> str:
+    """Four significant digits; a dash for what does not exist."""
+    return "–" if math.isnan(value) else f"{value:.4g}"
+
+
+def _interval(estimate: Estimate) -> str:
+    return "–" if math.isnan(estimate.low) else f"{_number(estimate.low)} to {_number(estimate.high)}"

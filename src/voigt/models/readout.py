@@ -1,0 +1,103 @@
+"""From equivariant node features to Cartesian tensors that respect the physical bounds of a property."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from e3nn import o3
+from torch import Tensor, nn
+
+from voigt.models.elements import NUM_ELEMENTS
+from voigt.models.equivar.layers import initial_weights
+from voigt.models.equivar.paths import NODE_ROWS, wigner_3j
+from voigt.tensors.irreps import cartesian_basis
+from voigt.tensors.properties import Property
+from voigt.tensors.voigt import elastic_from_mandel, elastic_to_mandel
+
+# Types that the nodes do not carry arise from a product of two that they do.
+_PRODUCTS = {"2o": ("1o", "2e"), "3o": ("1o", "2e"), "4e": ("2e", "2e")}
+
+
+class TensorReadout(nn.Module):
+    """Linear (or, for types absent from the nodes, quadratic) map from node features to Cartesian tensors."""
+
+    basis: Tensor
+
+    def __init__(self, prop: Property, channels: int, init: str, reference: bool, hidden: bool) -> None:
+        super().__init__()
+        basis = cartesian_basis(prop.formula)
+        self.rank, self.shape = prop.rank, prop.shape
+        self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]
+        self.register_buffer("basis", torch.tensor(basis.matrix, dtype=torch.get_default_dtype()), False)
+        self.weight = initial_weights((len(self.kinds), channels), init)
+        self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))
+        self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
+        self.reference = nn.Embedding(NUM_ELEMENTS, self.kinds.count("0e")) if reference else None
+        if self.reference is not None:
+            nn.init.zeros_(self.reference.weight)
+        for kind in sorted(set(self.kinds) & set(_PRODUCTS)):
+            first, second = _PRODUCTS[kind]
+            coupling = wigner_3j(first, second, kind) * math.sqrt(o3.Irrep(kind).dim)
+            self.register_buffer(f"product_{kind}", coupling.to(torch.get_default_dtype()), False)
+
+    def forward(self, features: Tensor, numbers: Tensor) -> Tensor:
+        """(n, 12, channels), (n,) -> (n, 3, ..., 3)."""
+        scale = 1.0 / math.sqrt(features.shape[-1])
+        scalars = features[:, NODE_ROWS["0e"]]
+        if self.scalar is not None:
+            scalars = scalars + self.scalar(scalars)
+        reference = None if self.reference is None else self.reference(numbers)
+        parts, seen = [], 0
+        for k, kind in enumerate(self.kinds):
+            if kind in _PRODUCTS:
+                first, second = (features[:, NODE_ROWS[name]] for name in _PRODUCTS[kind])
+                rows = torch.einsum("ijk,niu,nju->nku", self.get_buffer(f"product_{kind}"), first, second)
+            else:
+                rows = scalars if kind == "0e" else features[:, NODE_ROWS[kind]]
+            part = (rows @ self.weight[k]) * scale
+            if kind == "0e":
+                part = part + self.bias[seen]
+                if reference is not None:
+                    part = part + reference[:, seen : seen + 1]
+                seen += 1
+            parts.append(part)
+        return (torch.cat(parts, dim=1) @ self.basis).view(-1, *self.shape)
+
+    def scalar_components(self, tensor: Tensor) -> Tensor:
+        """Invariant (0e) components of Cartesian tensors, (n, number of 0e) - what `bias` and `reference` add to."""
+        rows = [row for kind, row in zip(self.kinds, self._first_rows(), strict=True) if kind == "0e"]
+        return tensor.reshape(len(tensor), -1) @ self.basis[rows].to(tensor).T
+
+    def _first_rows(self) -> list[int]:
+        sizes = [o3.Irrep(kind).dim for kind in self.kinds]
+        return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
+def bounded(tensor: Tensor, prop: Property) -> Tensor:
+    """Map an unconstrained tensor onto those that the property allows, equivariantly.
+
+    Rank 2: minimum + exp(S), the matrix exponential; rank 4: the same on the 6x6 Mandel matrix; a scalar:
+    minimum + softplus. A property without a minimum, and per-atom tensors, are returned unchanged.
+    """
+    if prop.minimum is None or prop.per == "atom":
+        return tensor
+    if prop.rank == 0:
+        return prop.minimum + nn.functional.softplus(tensor)
+    if prop.rank == 2:
+        identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)
+        return prop.minimum * identity + torch.linalg.matrix_exp(tensor)
+    return elastic_from_mandel(torch.linalg.matrix_exp(elastic_to_mandel(tensor)))
+
+
+def unbounded(tensor: Tensor, prop: Property) -> Tensor:
+    """Inverse of `bounded`; labels at or below the bound are lifted to 0.01 above it."""
+    if prop.minimum is None or prop.per == "atom":
+        return tensor
+    if prop.rank == 0:
+        return torch.log(torch.expm1((tensor - prop.minimum).clamp(min=1e-2)))
+    matrix = tensor if prop.rank == 2 else elastic_to_mandel(tensor)
+    values, vectors = torch.linalg.eigh(matrix)
+    logs = torch.log((values - prop.minimum).clamp(min=1e-2))
+    result = vectors @ torch.diag_embed(logs) @ vectors.transpose(-1, -2)
+    return result if prop.rank == 2 else elastic_from_mandel(result)

@@ -1,0 +1,236 @@
+"""From checked crystals to predicted tensors with their diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import ase
+import numpy as np
+import torch
+from ase.data import chemical_symbols
+from numpy.typing import NDArray
+from torch import Tensor
+
+from voigt.errors import DomainError
+from voigt.models.checkpoint import LoadedModel
+from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack
+from voigt.structures.domain import metal_reason
+from voigt.structures.symmetry import Symmetry, find_symmetry
+from voigt.tensors.projection import project_atoms, project_crystal, residual
+from voigt.tensors.properties import PROPERTIES
+from voigt.tensors.sum_rule import acoustic_sum_rule
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How predictions are made and corrected.
+
+    Attributes
+    ----------
+    properties
+        What to return; None: all that the model predicts.
+    functional
+        Functional whose response is wanted; None: the model's default.
+    symmetrize
+        Project onto the crystal's space group.
+    sum_rule
+        Make the Born charges of a cell sum to `total_charge`.
+    total_charge
+        Charge of the cell in e: sum_a Z[a] = total_charge * identity.
+    symprec
+        Tolerance of the space-group search, Angstrom.
+    allow_unseen
+        Predict for elements that the model was not trained on.
+    max_edges
+        Edge budget of one batch.
+    """
+
+    properties: tuple[str, ...] | None = None
+    functional: str | None = None
+    symmetrize: bool = True
+    sum_rule: bool = True
+    total_charge: float = 0.0
+    symprec: float = 1e-3
+    allow_unseen: bool = False
+    max_edges: int = 20_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Tensors of one crystal, in the Cartesian frame of its input cell.
+
+    Attributes
+    ----------
+    id
+        Identity of the crystal.
+    atoms
+        The input structure.
+    values
+        Property name -> final Cartesian tensor: born_charges (n_atoms, 3, 3) as Z[atom, field, displacement],
+        eps_inf (3, 3), ... in `units`.
+    raw
+        The same before sum rule and symmetry projection.
+    spread
+        Property name -> standard deviation over the members of an ensemble, per component; empty for one network.
+    units
+        Property name -> unit.
+    drift
+        (3, 3) sum of the raw Born charges over the cell, e; None if not predicted.
+    residual
+        Property name -> ||T - P T|| / ||T|| of the raw tensor, P the projector onto the space group.
+    symmetry
+        The crystal's operations, orbits, Wyckoff letters.
+    functional
+        Functional that the prediction stands for, None if the model was not told.
+    warnings
+        One sentence each: unseen elements, likely metals, disagreement within the ensemble.
+    """
+
+    id: str
+    atoms: ase.Atoms
+    values: Mapping[str, NDArray[np.float64]]
+    raw: Mapping[str, NDArray[np.float64]]
+    spread: Mapping[str, NDArray[np.float64]]
+    units: Mapping[str, str]
+    drift: NDArray[np.float64] | None
+    residual: Mapping[str, float]
+    symmetry: Symmetry
+    functional: str | None
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One crystal ready for the network."""
+
+    id: str
+    atoms: ase.Atoms
+    symmetry: Symmetry
+    graph: CrystalGraph
+    warnings: tuple[str, ...]
+
+
+def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings) -> Prepared:
+    """Check a crystal against the model's domain and build its graph.
+
+    Raises
+    ------
+    DomainError
+        An element outside the training set without `allow_unseen`; an unknown functional.
+    InputError
+        No space group can be found.
+    """
+    warnings = []
+    unseen = sorted({int(z) for z in atoms.numbers} - set(model.card.elements))
+    if unseen:
+        names = ", ".join(chemical_symbols[z] for z in unseen)
+        if not settings.allow_unseen:
+            raise DomainError(
+                f"{name}: {names} not among the {len(model.card.elements)} elements that model '{model.name}' was "
+                "trained on; use --allow-unseen to predict all the same"
+            )
+        warnings.append(f"{names} not in the training set of model '{model.name}': do not trust this prediction")
+    if settings.functional is not None and settings.functional not in model.hypers.functionals:
+        known = ", ".join(model.hypers.functionals or model.card.functionals) or "none"
+        raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
+    symmetry = find_symmetry(atoms, settings.symprec)
+    reason = metal_reason(atoms, symmetry)
+    if reason is not None:
+        warnings.append(f"probably a metal ({reason}): Born charges and eps_inf are defined for insulators only")
+    graph = build_graph(
+        atoms,
+        model.hypers.cutoff,
+        mic=model.hypers.neighbors == "mic",
+        symmetry=symmetry if settings.symmetrize else None,
+        functional=settings.functional,
+    )
+    return Prepared(name, atoms, symmetry, graph, tuple(warnings))
+
+
+def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings: Settings) -> list[Prediction]:
+    """Predict for any number of crystals, batch by batch, in the given order.
+
+    Raises
+    ------
+    TargetError, DomainError
+        A property that the model does not predict.
+    """
+    names = settings.properties or model.hypers.properties
+    absent = [name for name in names if name not in model.hypers.properties]
+    if absent:
+        raise DomainError(
+            f"model '{model.name}' does not predict {', '.join(absent)}; it predicts {', '.join(model.hypers.properties)}"
+        )
+    predictions: list[Prediction] = []
+    for indices in pack([entry.graph for entry in prepared], settings.max_edges):
+        chosen = [prepared[i] for i in indices]
+        batch = collate([entry.graph for entry in chosen])
+        means, spreads = _ensemble(model, batch, names)
+        starts = np.concatenate([[0], np.cumsum(batch.num_atoms.numpy())])
+        for k, entry in enumerate(chosen):
+            atoms_rows = slice(int(starts[k]), int(starts[k + 1]))
+            raw = {n: _rows(v, n, k, atoms_rows) for n, v in means.items()}
+            spread = {n: _rows(v, n, k, atoms_rows) for n, v in spreads.items()}
+            predictions.append(_finish(model, entry, raw, spread, settings))
+    return predictions
+
+
+def _ensemble(
+    model: LoadedModel, batch: CrystalBatch, names: Sequence[str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    with torch.no_grad():
+        outputs = [member.predict_raw(batch) for member in model.members]
+    means, spreads = {}, {}
+    for name in names:
+        stack = torch.stack([output[name] for output in outputs]).double()
+        means[name] = stack.mean(dim=0)
+        if len(outputs) > 1:
+            spreads[name] = stack.std(dim=0)
+    return means, spreads
+
+
+def _rows(value: Tensor, name: str, crystal: int, atoms: slice) -> NDArray[np.float64]:
+    chosen = value[atoms] if PROPERTIES[name].per == "atom" else value[crystal]
+    return chosen.numpy()
+
+
+def _finish(
+    model: LoadedModel,
+    entry: Prepared,
+    raw: dict[str, NDArray[np.float64]],
+    spread: dict[str, NDArray[np.float64]],
+    settings: Settings,
+) -> Prediction:
+    values, residuals, drift = {}, {}, None
+    rotations = torch.as_tensor(entry.symmetry.rotations)
+    permutations = torch.as_tensor(entry.symmetry.permutations)
+    for name, array in raw.items():
+        prop, tensor = PROPERTIES[name], torch.as_tensor(array)
+        if prop.rank:
+            if prop.per == "atom":
+                projected = project_atoms(tensor, rotations, permutations)
+            else:
+                projected = project_crystal(tensor, rotations, prop.rank)
+            residuals[name] = float(residual(tensor, projected))
+            tensor = projected if settings.symmetrize else tensor
+        if name == "born_charges":
+            drift = array.sum(axis=0)
+            if settings.sum_rule:
+                zero = torch.zeros(len(tensor), dtype=torch.int64)
+                charge = torch.tensor([settings.total_charge], dtype=tensor.dtype)
+                tensor = acoustic_sum_rule(tensor, zero, 1, charge, None)
+        values[name] = tensor.numpy()
+    return Prediction(
+        id=entry.id,
+        atoms=entry.atoms,
+        values=values,
+        raw=raw,
+        spread=spread,
+        units={name: PROPERTIES[name].unit for name in values},
+        drift=drift,
+        residual=residuals,
+        symmetry=entry.symmetry,
+        functional=settings.functional or next(iter(model.hypers.functionals or model.card.functionals), None),
+        warnings=entry.warnings,
+    )

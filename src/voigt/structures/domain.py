@@ -1,0 +1,36 @@
+"""Signs that a crystal is a metal, from its composition alone."""
+
+from __future__ import annotations
+
+import ase
+import numpy as np
+from ase.data import chemical_symbols
+
+from voigt.structures.symmetry import Symmetry
+
+_NONMETALS = frozenset(
+    chemical_symbols.index(symbol)
+    for symbol in "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Sb Te I Xe At Rn".split()
+)
+
+
+def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
+    """Why a crystal is probably a metal, or None.
+
+    Two rules: all elements are metals; or the primitive cell holds an odd number of electrons, so that without spin
+    polarisation a band is half filled (a magnetic insulator is then outside the models' domain as well).
+
+    Parameters
+    ----------
+    atoms
+        Any cell of the crystal.
+    symmetry
+        Its operations; pure translations tell how many primitive cells it holds.
+    """
+    numbers = atoms.numbers
+    if not any(int(z) in _NONMETALS for z in numbers):
+        return "it holds no non-metal"
+    translations = int((abs(symmetry.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6).sum())
+    if (int(numbers.sum()) // max(translations, 1)) % 2:
+        return "its primitive cell has an odd number of electrons"
+    return None

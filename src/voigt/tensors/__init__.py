@@ -1,0 +1,1 @@
+"""Property declarations, irreps, Voigt notation, projection onto crystal symmetry and sum rules."""

@@ -1,0 +1,99 @@
+"""What a property is: the only place that knows shape, index order, symmetry, unit and physical bounds.
+
+Losses, metrics, heads, readers, writers, projections and tables read these declarations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from voigt.errors import TargetError
+
+
+@dataclass(frozen=True)
+class Property:
+    """One predictable quantity.
+
+    Attributes
+    ----------
+    name
+        Key in model outputs, extXYZ files, recipes and tables.
+    per
+        "atom" (one tensor per atom) or "crystal".
+    formula
+        Index symmetry in e3nn's notation ("ij", "ij=ji", ...); "" is a scalar. All are polar tensors,
+        so their parity under inversion is (-1)**rank.
+    unit
+        Unit of every component.
+    meaning
+        What each index stands for.
+    minimum
+        Lower bound of the eigenvalues (rank 2, and rank 4 in Mandel notation) or of the scalar; None if unbounded.
+    storage
+        Layout in files: "cartesian" (row-major) or "voigt" (3x6 or 6x6, row-major, order xx yy zz yz zx xy).
+    label
+        Name in figures and tables.
+    """
+
+    name: str
+    per: Literal["atom", "crystal"]
+    formula: str
+    unit: str
+    meaning: str
+    minimum: float | None
+    storage: Literal["cartesian", "voigt"]
+    label: str
+
+    @property
+    def rank(self) -> int:
+        """Number of Cartesian indices."""
+        return len(self.formula.split("=")[0])
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one Cartesian tensor, e.g. (3, 3)."""
+        return (3,) * self.rank
+
+    @property
+    def parity(self) -> int:
+        """+1 or -1: what inversion multiplies the tensor by."""
+        return -1 if self.rank % 2 else 1
+
+
+_DECLARATIONS = (
+    Property("born_charges", "atom", "ij", "e", "Z[atom, field, displacement] = (V/e) dP_field/du_displacement",
+             None, "cartesian", "Born effective charges"),
+    Property("eps_inf", "crystal", "ij=ji", "1", "relative permittivity with clamped ions", 1.0, "cartesian",
+             "high-frequency dielectric tensor"),
+    Property("eps_ionic", "crystal", "ij=ji", "1", "lattice contribution to the static permittivity", 0.0, "cartesian",
+             "ionic dielectric tensor"),
+    Property("eps_total", "crystal", "ij=ji", "1", "static relative permittivity, eps_inf + eps_ionic", 1.0,
+             "cartesian", "static dielectric tensor"),
+    Property("piezo_total", "crystal", "ijk=ikj", "C/m^2", "e[polarisation, strain, strain], relaxed ions", None,
+             "voigt", "piezoelectric tensor"),
+    Property("piezo_clamped", "crystal", "ijk=ikj", "C/m^2", "e[polarisation, strain, strain], clamped ions", None,
+             "voigt", "clamped-ion piezoelectric tensor"),
+    Property("elastic", "crystal", "ijkl=jikl=klij", "GPa", "C[stress, stress, strain, strain]", 0.0, "voigt",
+             "elastic tensor"),
+    Property("band_gap", "crystal", "", "eV", "fundamental gap", 0.0, "cartesian", "band gap"),
+    Property("formation_energy", "crystal", "", "eV/atom", "formation energy from the elements", None, "cartesian",
+             "formation energy"),
+)
+
+PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _DECLARATIONS})
+
+
+def get_property(name: str) -> Property:
+    """Look a property up by name.
+
+    Raises
+    ------
+    TargetError
+        No property has this name; the message lists those that exist.
+    """
+    if name not in PROPERTIES:
+        raise TargetError(f"unknown property '{name}'; choose from {', '.join(PROPERTIES)}")
+    return PROPERTIES[name]

@@ -1,0 +1,72 @@
+"""Acoustic sum rule of Born effective charges: the atoms of a crystal add up to its total charge.
+
+Gonze and Lee, Phys. Rev. B 55, 10355 (1997), Eq. 49: the violation is redistributed over the atoms. The correction is
+linear, equivariant, idempotent and differentiable, and keeps every symmetry if the weights are invariant.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def charge_drift(z: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:
+    """Sum of the Born charges (N, 3, 3) of each crystal: (B, 3, 3), unit e.
+
+    Parameters
+    ----------
+    z
+        (N, 3, 3) Born charges of the atoms of all crystals.
+    atom_crystal
+        (N,) int64 index of each atom's crystal.
+    num_crystals
+        B.
+    """
+    return _sum_per_crystal(z, atom_crystal, num_crystals)
+
+
+def acoustic_sum_rule(
+    z: torch.Tensor,
+    atom_crystal: torch.Tensor,
+    num_crystals: int,
+    total_charge: torch.Tensor | None = None,
+    weights: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Corrected Born charges Z_i - w_i (sum_j Z_j - Q 1), for each crystal by itself.
+
+    Parameters
+    ----------
+    z
+        (N, 3, 3) Born charges of the atoms of all crystals, unit e.
+    atom_crystal
+        (N,) int64 index of each atom's crystal.
+    num_crystals
+        B.
+    total_charge
+        (B,) net charge Q of each cell, unit e; None is neutral.
+    weights
+        (N,) non-negative, normalised here within each crystal; None is equal weights (Eq. 49). A crystal whose weights
+        are all zero gets equal ones.
+
+    Returns
+    -------
+    Tensor
+        (N, 3, 3), whose sum over each crystal is Q times the identity.
+    """
+    excess = charge_drift(z, atom_crystal, num_crystals)
+    if total_charge is not None:
+        excess = excess - total_charge.to(z)[:, None, None] * torch.eye(3, dtype=z.dtype, device=z.device)
+    shares = _normalised(z.new_ones(z.shape[0]) if weights is None else weights.to(z), atom_crystal, num_crystals)
+    return z - shares[:, None, None] * excess[atom_crystal]
+
+
+def _normalised(weights: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:
+    """Weights (N,) that sum to one in each crystal, equal where all of a crystal's weights are zero."""
+    empty = (_sum_per_crystal(weights, atom_crystal, num_crystals) == 0)[atom_crystal]
+    # Replacing the weights, not the quotients, keeps 0/0 out of the gradient.
+    filled = torch.where(empty, torch.ones_like(weights), weights)
+    return filled / _sum_per_crystal(filled, atom_crystal, num_crystals)[atom_crystal]
+
+
+def _sum_per_crystal(values: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:
+    """(N, ...) -> (B, ...)."""
+    return values.new_zeros(num_crystals, *values.shape[1:]).index_add(0, atom_crystal, values)

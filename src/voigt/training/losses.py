@@ -1,0 +1,47 @@
+"""Losses on Cartesian tensors; absent labels (NaN) count for nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from voigt.training.recipe import TargetSettings
+
+
+def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> Tensor:
+    """Mean loss over atoms or crystals that have a label; 0 if none has.
+
+    Parameters
+    ----------
+    predicted, label
+        (n, 3, ..., 3) in the property's unit; a label that is absent is NaN.
+    settings
+        Kind of loss, scale, delta.
+    """
+    if label.ndim == 1:
+        predicted, label = predicted[:, None], label[:, None]
+    predicted, label = predicted.flatten(1), label.flatten(1)
+    present = torch.isfinite(label).all(dim=1)
+    if not bool(present.any()):
+        return predicted.sum() * 0.0
+    predicted, label = predicted[present], label[present]
+    if settings.loss == "relative":
+        norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * settings.scale)
+        return (torch.linalg.vector_norm(predicted - label, dim=1) / norm).mean()
+    difference = (predicted - label) / settings.scale
+    if settings.loss == "l1":
+        return difference.abs().mean()
+    if settings.loss == "l2":
+        return difference.square().mean()
+    return torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=settings.delta)
+
+
+def total_loss(
+    predicted: Mapping[str, Tensor], labels: Mapping[str, Tensor], targets: Mapping[str, TargetSettings]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted sum over properties, and each property's own loss."""
+    parts = {name: tensor_loss(predicted[name], labels[name], settings) for name, settings in targets.items()}
+    total = torch.stack([settings.weight * parts[name] for name, settings in targets.items()]).sum()
+    return total, parts

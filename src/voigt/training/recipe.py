@@ -1,0 +1,145 @@
+"""Training recipes: everything that decides a training run, in one YAML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from voigt.errors import RecipeError
+from voigt.models.equivar.hypers import EquivarHypers
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSource(_Section):
+    """One labelled file."""
+
+    path: str = Field(description="Extended XYZ file, relative to the data folder.")
+    where: str | None = Field(None, description="Keep frames whose info key of this name is true (e.g. closed_shell).")
+    functional: str | None = Field(None, description="Functional of frames that state none.")
+
+
+class SplitSettings(_Section):
+    """How training, validation and test crystals are told apart."""
+
+    kind: Literal["stored", "formula", "blocks"] = Field(
+        "stored",
+        description="'stored': info key split; 'formula': by a hash of the reduced formula; 'blocks': consecutive "
+        "blocks of each file, for trajectories.",
+    )
+    fractions: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="Shares of train, val and test.")
+    seed: int = Field(0, description="Seed of the formula hash and of cross-validation folds.")
+    gap: int = Field(0, ge=0, description="Frames dropped between blocks.")
+    max_train: int | None = Field(None, ge=1, description="Use only the first so many training crystals (curves).")
+
+
+class TargetSettings(_Section):
+    """Loss of one property."""
+
+    loss: Literal["l1", "l2", "huber", "relative"] = Field(
+        "l1",
+        description="Mean absolute (the paper's), squared, or Huber difference of components; 'relative': Frobenius "
+        "norm of the difference over that of the label, the quantity that EwT counts.",
+    )
+    weight: float = Field(1.0, gt=0, description="Weight in the total loss.")
+    scale: float = Field(1.0, gt=0, description="Differences are divided by this (unit of the property).")
+    delta: float = Field(1.0, gt=0, description="Where Huber turns from square to linear, in units of scale.")
+
+
+class OptimizerSettings(_Section):
+    """AdamW and its schedule."""
+
+    lr: float = Field(0.005, gt=0, description="Peak learning rate.")
+    weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of matrices (not of biases).")
+    schedule: Literal["constant", "cosine"] = Field("cosine", description="After the warm-up.")
+    warmup_steps: int = Field(200, ge=0, description="Steps of linear rise from zero.")
+    final: float = Field(0.01, ge=0, le=1, description="Last learning rate as a share of the peak (cosine).")
+    clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
+    ema: float = Field(0.999, ge=0, lt=1, description="Decay of the running average of weights; 0 turns it off.")
+
+
+class Recipe(_Section):
+    """A training run. Every key has a default but `name`, `data` and `targets`."""
+
+    name: str = Field(description="Name of the run and of its model file.", pattern=r"^[A-Za-z0-9._-]+$")
+    model: EquivarHypers = Field(default_factory=lambda: EquivarHypers.model_validate({}), description="Network.")
+    data: tuple[DataSource, ...] = Field(min_length=1, description="Labelled files.")
+    data_root: str = Field(".", description="Folder of the data, relative to the recipe; VOIGT_DATA overrides it.")
+    targets: dict[str, TargetSettings] = Field(min_length=1, description="Property name -> its loss.")
+    split: SplitSettings = Field(default_factory=SplitSettings)
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    batch_size: int = Field(16, ge=1, description="Crystals per step.")
+    epochs: int = Field(100, ge=1, description="Passes over the training crystals.")
+    steps_per_checkpoint: int | None = Field(
+        None, ge=1, description="Validate and save after so many steps instead of after every pass."
+    )
+    patience: int | None = Field(None, ge=1, description="Stop after so many validations without improvement.")
+    symmetry: float | None = Field(
+        1e-3, description="symprec (Angstrom) of the symmetry that reduces the graphs; null: all atoms get messages."
+    )
+    finetune: str | None = Field(None, description="Model file or shipped model to start from.")
+    member: int = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
+    seed: int = Field(0, description="Seed of initial weights and of the order of crystals.")
+    precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
+    compile: bool = Field(False, description="Use torch.compile for the tensor products (needs a C++ compiler).")
+    threads: int = Field(1, ge=1, description="CPU threads.")
+
+
+def load_recipe(path: str | Path) -> Recipe:
+    """Read and check a recipe; relative data folders become absolute.
+
+    Raises
+    ------
+    RecipeError
+        The file is missing, not YAML, or holds unknown keys or wrong values (all of them are listed).
+    """
+    path = Path(path)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RecipeError(f"no recipe {path}; give the path of a YAML file") from error
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"{path} is not readable YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise RecipeError(f"{path} must hold keys and values, see docs/training.md")
+    recipe = parse_recipe(content, str(path))
+    root = os.environ.get("VOIGT_DATA") or str((path.parent / recipe.data_root).resolve())
+    return recipe.model_copy(update={"data_root": root})
+
+
+def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
+    """Validate the content of a recipe.
+
+    Raises
+    ------
+    RecipeError
+        Unknown keys or wrong values; each is named with what was expected.
+    """
+    content = dict(content)
+    if isinstance(content.get("model"), dict) and isinstance(content.get("targets"), dict):
+        content["model"] = {"properties": list(content["targets"]), **content["model"]}
+    try:
+        recipe = Recipe.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_explain(e)}" for e in error.errors()]
+        raise RecipeError(f"{source}: " + "; ".join(lines)) from error
+    if set(recipe.targets) != set(recipe.model.properties):
+        raise RecipeError(
+            f"{source}: targets ({', '.join(recipe.targets)}) and model.properties "
+            f"({', '.join(recipe.model.properties)}) must name the same properties"
+        )
+    return recipe
+
+
+def _explain(error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        return "unknown key, check its spelling against docs/training.md"
+    if error["type"] == "missing":
+        return "required key is missing"
+    return str(error["msg"]).lower() + f" (got {error['input']!r})"

@@ -1,0 +1,78 @@
+"""Where training starts: fresh weights with per-element references from the data, or a trained model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from voigt.errors import RecipeError
+from voigt.models.checkpoint import load_model
+from voigt.models.equivar.model import Equivar
+from voigt.models.readout import TensorReadout, unbounded
+from voigt.structures.batch import CrystalGraph
+from voigt.tensors.properties import PROPERTIES
+from voigt.training.recipe import Recipe
+
+
+def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Equivar:
+    """A network ready to train on `graphs`.
+
+    Raises
+    ------
+    RecipeError
+        The model to fine-tune from has other hyper-parameters than the recipe.
+    """
+    torch.manual_seed(recipe.seed)
+    network = Equivar(recipe.model)
+    if recipe.finetune is None:
+        fit_references(network, graphs)
+    else:
+        _copy_weights(recipe, network)
+    return network.double() if recipe.precision == "64" else network
+
+
+def _copy_weights(recipe: Recipe, network: Equivar) -> None:
+    loaded = load_model(recipe.finetune or "")
+    if recipe.member >= len(loaded.members):
+        raise RecipeError(f"{recipe.finetune} has {len(loaded.members)} members, there is no member {recipe.member}")
+    source = loaded.members[recipe.member]
+    given, wanted = source.hypers.model_dump(), recipe.model.model_dump()
+    free = {"properties", "functionals", "sum_rule"}
+    changed = [key for key in wanted if given[key] != wanted[key] and key not in free]
+    if changed:
+        listing = ", ".join(f"{key} = {given[key]!r}" for key in changed)
+        raise RecipeError(f"to fine-tune from {recipe.finetune} the recipe's model must have {listing}")
+    own = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, value in source.named_parameters():
+            if name in own and own[name].shape == value.shape:
+                own[name].copy_(value)
+
+
+def fit_references(network: Equivar, graphs: Sequence[CrystalGraph]) -> None:
+    """Start from the trivial prediction: per-element means for atoms, the mean for crystals; small weights elsewhere.
+
+    Only training crystals may be given.
+    """
+    for name, readout in network.readouts.items():
+        if not isinstance(readout, TensorReadout) or "0e" not in readout.kinds or network.hypers.init == "uniform":
+            continue
+        prop = PROPERTIES[name]
+        labels = torch.cat([graph.targets[name] for graph in graphs])
+        present = torch.isfinite(labels.reshape(len(labels), -1)).all(dim=1)
+        scalars = readout.scalar_components(unbounded(labels[present], prop))
+        with torch.no_grad():
+            readout.weight.mul_(0.1)
+            readout.bias.copy_(scalars.mean(dim=0))
+            if prop.per == "atom" and readout.reference is not None:
+                numbers = torch.cat([graph.numbers for graph in graphs])[present]
+                readout.reference.weight.copy_(_element_means(scalars, numbers, readout.reference.num_embeddings))
+                readout.bias.zero_()
+
+
+def _element_means(values: Tensor, numbers: Tensor, rows: int) -> Tensor:
+    total = values.new_zeros(rows, values.shape[1]).index_add(0, numbers, values)
+    count = torch.bincount(numbers, minlength=rows).clamp(min=1)
+    return total / count[:, None]

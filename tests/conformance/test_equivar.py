@@ -1,0 +1,61 @@
+"""Equivar meets the contract of a model: default, with its options, and as published."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import nn
+
+from tests.conformance.model_contract import ModelConformance
+from voigt.models.equivar.hypers import EquivarHypers, preset
+from voigt.models.equivar.model import Equivar
+
+PROPERTIES = ("born_charges", "eps_inf", "piezo_total", "elastic", "band_gap", "formation_energy")
+
+
+class EquivarConformance(ModelConformance):
+    cutoff = 4.5
+    properties = PROPERTIES
+    options: ClassVar[dict[str, object]] = {}
+
+    def hypers(self) -> EquivarHypers:
+        base = {"channels": 8, "interactions": 2, "cutoff": self.cutoff, "properties": self.properties}
+        return EquivarHypers(**{**base, **self.options})
+
+    def make_model(self) -> nn.Module:
+        return Equivar(self.hypers())
+
+
+class TestDefault(EquivarConformance):
+    pass
+
+
+class TestOptions(EquivarConformance):
+    """Every switch that is off by default."""
+
+    options: ClassVar[dict[str, object]] = {
+        "self_product": True,
+        "self_interaction": "species",
+        "sum_rule": "learned",
+        "weights": "radial",
+        "envelope": "polynomial",
+        "periodic_table": False,
+    }
+
+
+class TestShared(EquivarConformance):
+    """The paper's coupling strengths with a smooth cutoff."""
+
+    options: ClassVar[dict[str, object]] = {"weights": "shared", "element_reference": False}
+
+
+class TestPaper(EquivarConformance):
+    """The published network, small and with all periodic images: a hard cutoff, and no neutrality inside."""
+
+    cutoff = 3.0
+    neutral = False
+    smooth = False
+
+    def hypers(self) -> EquivarHypers:
+        small = {"channels": 8, "interactions": 2, "neighbors": "all", "properties": self.properties}
+        return EquivarHypers(**{**preset("bm2").model_dump(), **small})
