@@ -41,7 +41,8 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
         os.chmod(temporary, 0o666 & ~umask)
         os.replace(temporary, path)
     except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}; free space or choose another place") from error
+        reason = error.strerror or error
+        raise OutputError(f"cannot write {path}: {reason}; free space or choose another place") from error
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)

@@ -160,7 +160,8 @@ def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings:
     absent = [name for name in names if name not in model.hypers.properties]
     if absent:
         raise DomainError(
-            f"model '{model.name}' does not predict {', '.join(absent)}; it predicts {', '.join(model.hypers.properties)}"
+            f"model '{model.name}' does not predict {', '.join(absent)}; "
+            f"it predicts {', '.join(model.hypers.properties)}"
         )
     predictions: list[Prediction] = []
     for indices in pack([entry.graph for entry in prepared], settings.max_edges):

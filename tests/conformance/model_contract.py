@@ -139,7 +139,7 @@ class ModelConformance:
             model = self.make_model()
             with torch.no_grad():
                 for parameter in model.parameters():
-                    if torch.all(parameter == parameter.flatten()[0]):
+                    if parameter.unique().numel() == 1:
                         parameter += 0.2 * torch.randn_like(parameter)
         return model
 

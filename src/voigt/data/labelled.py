@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError, TargetError
-from voigt.structures.reading import read
+from voigt.structures.reading import Frame, read
 from voigt.tensors.properties import PROPERTIES, Property, get_property
 from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
 
@@ -47,7 +47,11 @@ class LabelledCrystal:
 
 
 def read_labelled(
-    path: str | Path, properties: Sequence[str], where: str | None = None, functional: str | None = None
+    path: str | Path,
+    properties: Sequence[str],
+    where: str | None = None,
+    functional: str | None = None,
+    max_atoms: int | None = None,
 ) -> list[LabelledCrystal]:
     """Read a labelled file.
 
@@ -56,13 +60,15 @@ def read_labelled(
     path
         Extended XYZ (or any format that keeps `info` and `arrays`). Labels are found under the property names:
         per-atom tensors as columns of `arrays`, per-crystal ones in `info`, row-major; piezo and elastic tensors as
-        3x6 and 6x6 in Voigt order xx yy zz yz zx xy.
+        3x6 and 6x6 in Voigt order xx yy zz yz zx xy. Parquet: see `read_parquet`.
     properties
         Which labels to take.
     where
         Keep only frames whose info key of this name is true, e.g. "closed_shell".
     functional
         Label for every frame that states none itself.
+    max_atoms
+        Leave out crystals with more atoms.
 
     Raises
     ------
@@ -72,10 +78,15 @@ def read_labelled(
         A label is absent from every frame, has the wrong shape, is not finite, or is zero in every frame.
     """
     declared = [get_property(name) for name in properties]
-    crystals, problems, shapes = [], [], []
-    for frame in read([path]):
+    crystals: list[LabelledCrystal] = []
+    problems: list[str] = []
+    shapes: list[str] = []
+    frames = read_parquet(path) if Path(path).suffix == ".parquet" else read([path])
+    for frame in frames:
         if frame.atoms is None:
             problems.append(frame.describe())
+            continue
+        if max_atoms is not None and len(frame.atoms) > max_atoms:
             continue
         info = frame.atoms.info
         if where is not None:
@@ -112,6 +123,32 @@ def read_labelled(
     return crystals
 
 
+def read_parquet(path: str | Path, rows: int = 4096) -> Iterator[Frame]:
+    """Stream a table with one crystal a row: numbers (list), cell (9, row vectors), frac (3N), any scalar columns.
+
+    The scalar columns become `info` keys; nulls are left out. The id is the column id, mp_id or mbid.
+    """
+    import pyarrow.parquet as parquet
+
+    index = 0
+    for batch in parquet.ParquetFile(path).iter_batches(batch_size=rows):
+        for row in batch.to_pylist():
+            numbers, cell, frac = row.pop("numbers"), row.pop("cell"), row.pop("frac")
+            info = {
+                key: value for key, value in row.items() if value is not None and not isinstance(value, (list, dict))
+            }
+            atoms = ase.Atoms(
+                numbers=numbers,
+                cell=np.reshape(np.asarray(cell, dtype=np.float64), (3, 3)),
+                scaled_positions=np.reshape(np.asarray(frac, dtype=np.float64), (-1, 3)),
+                pbc=True,
+                info={key: value for key, value in info.items() if value == value},  # NaN: no label
+            )
+            name = next((str(info[key]) for key in ("id", "mp_id", "mbid") if key in info), str(index))
+            yield Frame(str(path), index, name, atoms, None)
+            index += 1
+
+
 def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
     """The Cartesian label of one frame, or None if it has none.
 
@@ -135,7 +172,7 @@ def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
         )
     if not np.isfinite(value).all():
         raise TargetError(f"'{prop.name}' is not finite; remove the label or the frame")
-    value = value.reshape(*([count] if prop.per == "atom" else []), *stored)
+    value = value.reshape((count, *stored) if prop.per == "atom" else stored)
     if prop.storage == "voigt":
         value = piezo_from_voigt(value) if prop.rank == 3 else elastic_from_voigt(value)
     return value

@@ -32,7 +32,7 @@ def stored_split(splits: Sequence[str]) -> Parts:
 
 
 def formula_split(groups: Sequence[str], fractions: tuple[float, float, float], seed: int) -> Parts:
-    """Split by a hash of the group's name: the same formula lands on the same side in every file and on every machine."""
+    """Split by a hash of the group's name: a formula lands on the same side in every file and on every machine."""
     edges = np.cumsum(fractions) / sum(fractions)
     parts: Parts = {"train": [], "val": [], "test": []}
     for index, group in enumerate(groups):

@@ -119,9 +119,9 @@ def _element_means(labelled: Sequence[Scored], name: str) -> dict[int, float]:
 
 
 def _mean_tensor(labels: Array, declared: Property) -> Array:
-    mean = np.asarray(labels.mean(axis=0, dtype=np.float64))
+    mean: Array = np.asarray(labels.mean(axis=0, dtype=np.float64))
     if declared.rank == 2:
-        return np.trace(mean) / 3 * np.eye(3)
+        return float(np.trace(mean)) / 3 * np.eye(3)
     return np.zeros(declared.shape) if declared.rank == 3 else mean
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,8 +73,11 @@ def estimates(
     crystals, index = np.unique(crystal, return_inverse=True)
     kept: list[Ratio] = []
     for ratio in ratios:
-        sums = [np.bincount(index, terms, len(crystals)) for terms in (ratio.numerator, ratio.denominator)]
-        kept.append(Ratio(sums[0], sums[1], ratio.root, ratio.scale))
+        numerator, denominator = (
+            np.bincount(index, terms, len(crystals)).astype(np.float64)
+            for terms in (ratio.numerator, ratio.denominator)
+        )
+        kept.append(replace(ratio, numerator=numerator, denominator=denominator))
     if not kept:
         return []
     numerators = np.stack([ratio.numerator for ratio in kept], axis=1)

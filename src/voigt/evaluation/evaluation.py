@@ -45,6 +45,16 @@ class Group:
 
 
 @dataclass(frozen=True)
+class Correction:
+    """One metric before and after sum rule and symmetry, on the same items."""
+
+    title: str
+    unit: str
+    before: Estimate
+    after: Estimate
+
+
+@dataclass(frozen=True)
 class Drift:
     """Violation of the acoustic sum rule: mean |component| of the sum of charges, per cell and per atom (e)."""
 
@@ -72,8 +82,8 @@ class PropertyEvaluation:
         Metric key -> score over all items.
     functionals, crystal_systems, elements
         Name -> scores over that part; elements only for properties per atom.
-    uncorrected
-        MAE and RMSE of predictions before sum rule and symmetry, over the crystals that have them; else empty.
+    corrections
+        MAE and RMSE before and after sum rule and symmetry, over the crystals that have raw predictions; else empty.
     drift
         "raw", "predicted", "label" -> violation of the sum rule, for Born charges.
     calibration
@@ -95,7 +105,7 @@ class PropertyEvaluation:
     functionals: Mapping[str, Group]
     crystal_systems: Mapping[str, Group]
     elements: Mapping[str, Group]
-    uncorrected: Mapping[str, Score]
+    corrections: Mapping[str, Correction]
     drift: Mapping[str, Drift]
     calibration: Calibration | None
     worst: tuple[tuple[str, float], ...]
@@ -182,7 +192,7 @@ def _evaluate(
     zero_labels = int((norms(pairs.label) < SMALLEST_NORM).sum()) if declared.rank else 0
     metrics = metrics_for(declared, zero_labels=zero_labels > 0)
     everything = {"all": np.ones(len(pairs.label), dtype=np.bool_)}
-    corrected = _raw_pairs(scored, declared)
+    raw = _raw_pairs(scored, pairs)
     return PropertyEvaluation(
         name=declared.name,
         label=declared.label,
@@ -197,8 +207,8 @@ def _evaluate(
         functionals=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_functional(scored, pairs), bootstrap),
         crystal_systems=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_system(scored, pairs), bootstrap),
         elements=_groups(pairs, reference, _pick(metrics, _ELEMENT_METRICS), _by_element(pairs), bootstrap),
-        uncorrected=_uncorrected(corrected, metrics, bootstrap),
-        drift=_drift(pairs, corrected, bootstrap),
+        corrections=_corrections(pairs, raw, metrics, bootstrap),
+        drift=_drift(pairs, raw, bootstrap),
         calibration=calibration(collect_spread(scored, pairs), norms(pairs.predicted - pairs.label)),
         worst=_worst(scored, pairs),
     )
@@ -228,26 +238,31 @@ def _groups(
 def _same_items(baseline: Sequence[Scored], pairs: Pairs) -> Pairs:
     """The baseline's predictions of exactly the items that the model predicted."""
     reference = collect(baseline, pairs.property)
-    keep = np.isin(reference.crystal, pairs.crystal)
-    if keep.sum() != len(pairs.label):
+    reference = reference.take(np.isin(reference.crystal, pairs.crystal))
+    if len(reference.label) != len(pairs.label):
         raise ValueError(f"the baseline lacks predictions of '{pairs.property.name}' that the model has")
-    return Pairs(
-        pairs.property, reference.label[keep], reference.predicted[keep], pairs.crystal, pairs.numbers, 0
-    )
+    return reference
 
 
-def _raw_pairs(scored: Sequence[Scored], declared: Property) -> Pairs | None:
+def _raw_pairs(scored: Sequence[Scored], pairs: Pairs) -> Pairs | None:
     """Predictions before corrections, of the crystals that have them and a final prediction too."""
-    if not any(declared.name in crystal.raw for crystal in scored):
-        return None
-    return collect(scored, declared, "raw")
+    raw = collect(scored, pairs.property, "raw")
+    raw = raw.take(np.isin(raw.crystal, pairs.crystal))
+    return raw if len(raw.label) else None
 
 
-def _uncorrected(raw: Pairs | None, metrics: Sequence[Metric], bootstrap: _Bootstrap) -> Mapping[str, Score]:
-    if raw is None or not len(raw.label):
+def _corrections(
+    pairs: Pairs, raw: Pairs | None, metrics: Sequence[Metric], bootstrap: _Bootstrap
+) -> dict[str, Correction]:
+    if raw is None:
         return {}
-    everything = {"all": np.ones(len(raw.label), dtype=np.bool_)}
-    return _groups(raw, None, _pick(metrics, ("mae", "rmse")), everything, bootstrap)["all"].scores
+    delivered = pairs.take(np.isin(pairs.crystal, raw.crystal))
+    result = {}
+    for metric in _pick(metrics, ("mae", "rmse")):
+        ratios = [metric.ratio(side.predicted, side.label) for side in (raw, delivered)]
+        before, after = bootstrap(iter(ratios), raw.crystal)
+        result[metric.key] = Correction(metric.title, metric.unit, before, after)
+    return result
 
 
 def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: _Bootstrap) -> dict[str, Drift]:
@@ -255,7 +270,7 @@ def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: _Bootstrap) -> dict[str, 
     if pairs.property.per != "atom" or pairs.property.rank != 2:
         return {}
     sources = {"predicted": (pairs.predicted, pairs.crystal), "label": (pairs.label, pairs.crystal)}
-    if raw is not None and len(raw.label):
+    if raw is not None:
         sources = {"raw": (raw.predicted, raw.crystal), **sources}
     result = {}
     for name, (charges, crystal) in sources.items():

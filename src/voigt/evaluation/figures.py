@@ -13,9 +13,9 @@ import numpy as np
 from ase.data import chemical_symbols
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, ScalarFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator
 from numpy.typing import NDArray
 
 from voigt.evaluation.metrics import matrix, offdiagonal
@@ -29,10 +29,12 @@ Array = NDArray[np.float64]
 # Okabe and Ito: distinct to colour-blind readers and in print.
 _PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C510A")
 _OTHERS = "#9A9A9A"
+_DENSITY = LinearSegmentedColormap.from_list("density", ["#BCD7EA", "#3E8EC4", "#08306B"])  # pale: a single point
 _INK = "#333333"
 _NAMED = 7  # elements with a panel or a colour of their own
 _SCATTER_AT_MOST = 4000  # beyond, points hide each other and density says more
 _DPI = 160
+_SHADING = " (darker: more points, logarithmically)"
 
 
 @dataclass(frozen=True)
@@ -72,13 +74,14 @@ def parity_figures(scored: Sequence[Scored], declared: Property) -> list[tuple[s
         overview = [_diagonal_panel(pairs, True), _offdiagonal_panel(pairs, True)]
         elements = [_element_panel(pairs, number) for number in frequent]
         everything = Panel("all elements", pairs.label.ravel(), pairs.predicted.ravel())
+        components = _figure(overview, declared, frequent)
+        by_element = _figure([everything, *elements], declared)
         return [
-            (f"{declared.name}_components", f"{declared.label}: diagonal and off-diagonal components",
-             _figure(overview, declared, frequent)),
-            (f"{declared.name}_elements", f"{declared.label}: all elements and the most frequent",
-             _figure([everything, *elements], declared)),
+            (f"{declared.name}_components", f"{declared.label}: diagonal and off-diagonal components", components),
+            (f"{declared.name}_elements", f"{declared.label}: the most frequent elements{_SHADING}", by_element),
         ]
-    return [(declared.name, f"{declared.label}: prediction and reference", _figure(_crystal_panels(pairs), declared))]
+    figure = _figure(_crystal_panels(pairs), declared)
+    return [(declared.name, f"{declared.label}: prediction and reference{_SHADING}", figure)]
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
@@ -110,8 +113,10 @@ def _crystal_panels(pairs: Pairs) -> list[Panel]:
 
 
 def _eigenvalue_panel(title: str, label: Array, predicted: Array) -> Panel:
-    eigenvalues = [np.linalg.eigvalsh((t + t.swapaxes(1, 2)) / 2).ravel() for t in (label, predicted)]
-    return Panel(title, eigenvalues[0], eigenvalues[1], logarithmic=_spans_decade(eigenvalues))
+    labels, predictions = (
+        np.asarray(np.linalg.eigvalsh((t + t.swapaxes(1, 2)) / 2), dtype=np.float64).ravel() for t in (label, predicted)
+    )
+    return Panel(title, labels, predictions, logarithmic=_spans_decade([labels, predictions]))
 
 
 def _diagonal_panel(pairs: Pairs, by_element: bool) -> Panel:
@@ -153,7 +158,7 @@ def _figure(panels: Sequence[Panel], declared: Property, coloured: Sequence[int]
         _draw(axis, panel, declared.unit, coloured)
     for axis in axes[len(panels):]:
         axis.remove()
-    unit = "" if declared.unit == "1" else f" ({declared.unit})"
+    unit = "" if declared.unit == "1" else f" ({_symbol(declared.unit)})"
     figure.supxlabel(f"reference{unit}", fontsize=10, color=_INK)
     figure.supylabel(f"predicted{unit}", fontsize=10, color=_INK)
     figure.suptitle(declared.label[0].upper() + declared.label[1:], fontsize=11, color=_INK)
@@ -172,7 +177,7 @@ def _draw(axis: Axes, panel: Panel, unit: str, coloured: Sequence[int]) -> None:
         scale = "log" if panel.logarithmic else "linear"
         extent = tuple(np.log10([low, high, low, high])) if panel.logarithmic else (low, high, low, high)
         axis.hexbin(panel.label, panel.predicted, gridsize=70, extent=extent, xscale=scale, yscale=scale,  # type: ignore[arg-type]
-                    norm=LogNorm(), mincnt=1, cmap="viridis_r", linewidths=0.1, zorder=2)
+                    norm=LogNorm(), mincnt=1, cmap=_DENSITY, linewidths=0.1, zorder=2)
     else:
         axis.scatter(panel.label, panel.predicted, s=7, color=_PALETTE[0], alpha=_alpha(len(panel.label)),
                      linewidths=0, zorder=2)
@@ -183,17 +188,17 @@ def _draw(axis: Axes, panel: Panel, unit: str, coloured: Sequence[int]) -> None:
 
 
 def _scatter_elements(axis: Axes, panel: Panel, elements: NDArray[np.int64], coloured: Sequence[int]) -> None:
-    """Points by element: rare ones in grey beneath, then from the most frequent to the least."""
+    """Points by element: the others in grey beneath, above them from the most frequent to the least."""
     alpha = _alpha(len(panel.label))
-    groups = [("others", ~np.isin(elements, coloured), _OTHERS)]
-    groups += [
-        (chemical_symbols[number], elements == number, colour)
-        for number, colour in zip(coloured, _PALETTE, strict=False)
+    groups = [
+        (chemical_symbols[number], elements == number, colour, 2 + rank / 100)
+        for rank, (number, colour) in enumerate(zip(coloured, _PALETTE, strict=False))
     ]
-    for name, mask, colour in groups:
+    groups.append(("others", ~np.isin(elements, coloured), _OTHERS, 1.9))
+    for name, mask, colour, height in groups:
         if mask.any():
-            axis.scatter(panel.label[mask], panel.predicted[mask], s=6, color=colour, alpha=alpha, linewidths=0,
-                         zorder=2, label=name)
+            axis.scatter(panel.label[mask], panel.predicted[mask], s=5, color=colour, alpha=alpha, linewidths=0,
+                         zorder=height, label=name)
     legend = axis.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(0.0, 0.87), handletextpad=0.1,
                          borderpad=0.2, labelspacing=0.25, markerscale=1.6)
     for handle in legend.legend_handles:
@@ -204,14 +209,14 @@ def _scatter_elements(axis: Axes, panel: Panel, elements: NDArray[np.int64], col
 def _dress(axis: Axes, panel: Panel, unit: str) -> None:
     """Title, MAE, ticks and the histogram of errors in the empty corner."""
     error = panel.predicted - panel.label
-    suffix = "" if unit == "1" else f" {unit}"
+    suffix = "" if unit == "1" else f" {_symbol(unit)}"
     axis.set_title(panel.title, fontsize=9, color=_INK, pad=4)
-    axis.text(0.04, 0.96, f"MAE {np.abs(error).mean():.3g}{suffix}\nn = {len(error):,}", transform=axis.transAxes,
+    axis.text(0.04, 0.96, f"MAE {np.abs(error).mean():#.3g}{suffix}\nn = {len(error):,}", transform=axis.transAxes,
               fontsize=7.5, va="top", color=_INK)
     if panel.logarithmic:
         for side in (axis.xaxis, axis.yaxis):
             side.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-            side.set_major_formatter(ScalarFormatter())
+            side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             side.set_minor_locator(LogLocator(subs=()))
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
@@ -238,6 +243,11 @@ def _histogram(axis: Axes, error: Array) -> None:
     for name, spine in inset.spines.items():
         spine.set_visible(name == "bottom")
         spine.set_linewidth(0.5)
+
+
+def _symbol(unit: str) -> str:
+    """A unit as printed."""
+    return unit.replace("^2", "²")
 
 
 def _limits(panel: Panel) -> tuple[float, float]:

@@ -9,6 +9,7 @@ doi 10.1038/s41598-025-01250-5; mean Frobenius norm and EwT follow Yan et al., I
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -212,7 +213,8 @@ def matrix(tensor: Array) -> Array:
 
 def norms(tensor: Array) -> Array:
     """Frobenius norm (M,) of each item of (M, ...)."""
-    return np.sqrt((tensor**2).reshape(len(tensor), -1).sum(axis=1))
+    squares: Array = (tensor**2).reshape(len(tensor), math.prod(tensor.shape[1:])).sum(axis=1)
+    return np.sqrt(squares)
 
 
 def offdiagonal(tensor: Array) -> Array:
@@ -227,7 +229,8 @@ def _diagonal(tensor: Array) -> Array:
 
 def _mean(values: Array, root: bool = False) -> Ratio:
     """Mean over items and components of values (M, ...)."""
-    return Ratio(values.reshape(len(values), -1).mean(axis=1) if values.size else np.zeros(0), np.ones(len(values)), root)
+    means = values.reshape(len(values), -1).mean(axis=1) if values.size else np.zeros(0)
+    return Ratio(means, np.ones(len(values)), root)
 
 
 def _norm_metrics(unit: str) -> list[Metric]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from voigt.errors import OutputError
 from voigt.evaluation.bootstrap import Calibration, Estimate
-from voigt.evaluation.evaluation import Drift, Evaluation, Group, PropertyEvaluation, Score, evaluate_scored
+from voigt.evaluation.evaluation import NOT_GIVEN, Evaluation, Group, PropertyEvaluation, Score, evaluate_scored
 from voigt.evaluation.figures import parity_figures, save_figure
 from voigt.evaluation.metrics import RMSPE_SMALLEST_LABEL
 from voigt.evaluation.scored import Scored
@@ -18,6 +19,7 @@ from voigt.tensors.properties import get_property
 
 __all__ = ["evaluate_scored", "markdown", "write_report"]
 
+_DEFINED = ("rmspe_diagonal", "mae_antisymmetric", "frobenius", "ewt25", "frobenius_matrix")
 _DRIFT_TITLES = {
     "raw": "predictions before correction",
     "predicted": "predictions as delivered",
@@ -56,10 +58,9 @@ def markdown(
         f"resamples, seed {evaluation.seed}; none where fewer than five crystals contribute.",
         *(["\n".join(f"- {note}" for note in notes)] if notes else []),
     ]
-    sections = [
-        block for entry in evaluation.properties.values() for block in _section(entry, (figures or {}).get(entry.name, ()))
-    ]
-    return "\n\n".join([*head, *sections, _definitions(evaluation)]) + "\n"
+    plots = figures or {}
+    sections = [_section(entry, plots.get(entry.name, ())) for entry in evaluation.properties.values()]
+    return "\n\n".join([*head, *chain.from_iterable(sections), _definitions(evaluation)]) + "\n"
 
 
 def write_report(
@@ -102,10 +103,11 @@ def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> l
     blocks.append(_table(["metric", *_columns(entry.scores)], [[s.title, *_cells(s)] for s in entry.scores.values()]))
     if len(entry.functionals) > 1:
         blocks += ["### By functional", _group_table("functional", entry.functionals, entry.per)]
-    blocks += ["### By crystal system", _group_table("crystal system", entry.crystal_systems, entry.per)]
+    if set(entry.crystal_systems) != {NOT_GIVEN}:
+        blocks += ["### By crystal system", _group_table("crystal system", entry.crystal_systems, entry.per)]
     if entry.elements:
         blocks += ["### By element", _group_table("element", entry.elements, entry.per)]
-    if entry.drift or entry.uncorrected:
+    if entry.drift or entry.corrections:
         blocks += ["### Before and after corrections", *_correction_tables(entry)]
     if entry.calibration is not None:
         blocks += ["### Spread of the ensemble", *_calibration(entry.calibration, entry)]
@@ -120,7 +122,8 @@ def _counts(entry: PropertyEvaluation) -> str:
     if entry.per == "atom":
         sentences[0] += f", {_count(entry.items, 'atom')}"
     if entry.unpredicted:
-        sentences.append(f"**{_count(entry.unpredicted, 'crystal')} without a finite prediction left out of all figures**")
+        missing = _count(entry.unpredicted, "crystal")
+        sentences.append(f"**{missing} without a finite prediction left out of all figures**")
     if entry.zero_labels:
         sentences.append(f"{_count(entry.zero_labels, 'label')} equal zero (a zero prediction is within every EwT)")
     if entry.left_out_of_rmspe:
@@ -162,22 +165,24 @@ def _group_table(kind: str, groups: Mapping[str, Group], per: str) -> str:
 def _correction_tables(entry: PropertyEvaluation) -> list[str]:
     """Accuracy before sum rule and symmetry, and the violation of the sum rule."""
     tables = []
-    if entry.uncorrected:
+    if entry.corrections:
         rows = [
-            [score.title, score.unit, _number(score.model.value), _interval(score.model),
-             _number(entry.scores[key].model.value)]
-            for key, score in entry.uncorrected.items()
+            [_title(found.title, found.unit), *_estimate_cells((found.before, found.after))]
+            for found in entry.corrections.values()
         ]
-        tables.append(_table(["metric", "unit", "before", "interval", "as delivered"], rows))
+        tables.append(_table(["metric", "before", "interval", "as delivered", "interval"], rows))
     if entry.drift:
-        rows = [[_DRIFT_TITLES[source], *_drift_cells(found)] for source, found in entry.drift.items()]
+        rows = [
+            [_DRIFT_TITLES[source], *_estimate_cells((drift.per_cell, drift.per_atom))]
+            for source, drift in entry.drift.items()
+        ]
         header = ["charge drift", f"per cell ({entry.unit})", "interval", f"per atom ({entry.unit})", "interval"]
         tables.append(_table(header, rows))
     return tables
 
 
-def _drift_cells(found: Drift) -> list[str]:
-    return [cell for value in (found.per_cell, found.per_atom) for cell in (_number(value.value), _interval(value))]
+def _estimate_cells(estimates: Sequence[Estimate]) -> list[str]:
+    return [cell for estimate in estimates for cell in (_number(estimate.value), _interval(estimate))]
 
 
 def _calibration(found: Calibration, entry: PropertyEvaluation) -> list[str]:
@@ -201,6 +206,7 @@ def _definitions(evaluation: Evaluation) -> str:
         "MAE, RMSE: over all Cartesian components of all items (atoms for Born charges, crystals otherwise).",
         f"RMSPE: root mean square of (prediction - label) / label over xx, yy, zz with |label| >= "
         f"{RMSPE_SMALLEST_LABEL:g}.",
+        "Antisymmetric part: components yz, zx, xy of (T - transposed T) / 2.",
         "Mean Frobenius norm: mean over items of the norm of prediction - label.",
         "EwT x %: share of items whose norm of the error is below x % of the norm of the label.",
         "Voigt matrix: norms of the 3x6 or 6x6 matrix, as in the literature; they depend on the axes.",
@@ -210,7 +216,7 @@ def _definitions(evaluation: Evaluation) -> str:
         "elastic tensor or mean value, over training crystals of the same functional.",
     ]
     keys = {key for entry in evaluation.properties.values() for key in entry.scores}
-    needed = [True, "rmspe_diagonal" in keys, "frobenius" in keys, "ewt25" in keys, "frobenius_matrix" in keys]
+    needed = [True, *(key in keys for key in _DEFINED)]
     needed.append(any(entry.drift for entry in evaluation.properties.values()))
     scores = [score for entry in evaluation.properties.values() for score in entry.scores.values()]
     needed.append(any(score.baseline is not None for score in scores))
@@ -234,7 +240,9 @@ def _count(number: int, noun: str) -> str:
 
 def _number(value: float) -> str:
     """Four significant digits; a dash for what does not exist."""
-    return "–" if math.isnan(value) else f"{value:.4g}"
+    if math.isnan(value):
+        return "–"
+    return f"{value:#.4g}".rstrip(".") if value else "0"
 
 
 def _interval(estimate: Estimate) -> str:

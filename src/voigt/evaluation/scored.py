@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -97,15 +97,23 @@ class Pairs:
     numbers: NDArray[np.int64]
     unpredicted: int
 
+    def take(self, mask: NDArray[np.bool_]) -> Pairs:
+        """The items that `mask` (M,) selects."""
+        return replace(
+            self,
+            label=self.label[mask],
+            predicted=self.predicted[mask],
+            crystal=self.crystal[mask],
+            numbers=self.numbers[mask],
+        )
+
 
 def items_shape(scored: Scored, declared: Property) -> tuple[int, ...]:
     """Leading shape of a property's array: (N,) per atom, () per crystal."""
     return (len(scored.numbers),) if declared.per == "atom" else ()
 
 
-def collect(
-    scored: Sequence[Scored], declared: Property, source: Literal["predicted", "raw"] = "predicted"
-) -> Pairs:
+def collect(scored: Sequence[Scored], declared: Property, source: Literal["predicted", "raw"] = "predicted") -> Pairs:
     """Labels and predictions (or raw predictions) of all crystals that have both."""
     labels: list[Array] = []
     predictions: list[Array] = []

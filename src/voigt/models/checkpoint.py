@@ -111,7 +111,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}
+            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a complete safetensors file ({error}); fetch or train it again") from error
     if metadata.get("format") != "voigt":

@@ -62,7 +62,8 @@ class TensorReadout(nn.Module):
                     part = part + reference[:, seen : seen + 1]
                 seen += 1
             parts.append(part)
-        return (torch.cat(parts, dim=1) @ self.basis).view(-1, *self.shape)
+        tensor: Tensor = (torch.cat(parts, dim=1) @ self.basis).view(-1, *self.shape)
+        return tensor
 
     def scalar_components(self, tensor: Tensor) -> Tensor:
         """Invariant (0e) components of Cartesian tensors, (n, number of 0e) - what `bias` and `reference` add to."""
@@ -83,11 +84,14 @@ def bounded(tensor: Tensor, prop: Property) -> Tensor:
     if prop.minimum is None or prop.per == "atom":
         return tensor
     if prop.rank == 0:
-        return prop.minimum + nn.functional.softplus(tensor)
+        lifted: Tensor = prop.minimum + nn.functional.softplus(tensor)
+        return lifted
     if prop.rank == 2:
         identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)
-        return prop.minimum * identity + torch.linalg.matrix_exp(tensor)
-    return elastic_from_mandel(torch.linalg.matrix_exp(elastic_to_mandel(tensor)))
+        matrix: Tensor = prop.minimum * identity + torch.linalg.matrix_exp(tensor)
+        return matrix
+    stiffness: Tensor = elastic_from_mandel(torch.linalg.matrix_exp(elastic_to_mandel(tensor)))
+    return stiffness
 
 
 def unbounded(tensor: Tensor, prop: Property) -> Tensor:
@@ -95,9 +99,10 @@ def unbounded(tensor: Tensor, prop: Property) -> Tensor:
     if prop.minimum is None or prop.per == "atom":
         return tensor
     if prop.rank == 0:
-        return torch.log(torch.expm1((tensor - prop.minimum).clamp(min=1e-2)))
+        inverse: Tensor = torch.log(torch.expm1((tensor - prop.minimum).clamp(min=1e-2)))
+        return inverse
     matrix = tensor if prop.rank == 2 else elastic_to_mandel(tensor)
     values, vectors = torch.linalg.eigh(matrix)
     logs = torch.log((values - prop.minimum).clamp(min=1e-2))
-    result = vectors @ torch.diag_embed(logs) @ vectors.transpose(-1, -2)
+    result: Tensor = vectors @ torch.diag_embed(logs) @ vectors.transpose(-1, -2)
     return result if prop.rank == 2 else elastic_from_mandel(result)

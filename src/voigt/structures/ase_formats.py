@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+import sqlite3
 import warnings
 from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import ase
 import numpy as np
+from ase.io.cif import CIFBlock, parse_cif
 
 from voigt.errors import InputError
 from voigt.structures.parsed import Parsed, attempt
@@ -24,8 +28,6 @@ class _NamedText(io.StringIO):
 
 def read_cif(text: str) -> Iterator[Parsed]:
     """Every data block of a CIF that holds a structure; blocks without one (journal data) are passed over."""
-    from ase.io.cif import CIFBlock, parse_cif
-
     def build(block: CIFBlock) -> ase.Atoms:
         with warnings.catch_warnings():  # on crystal systems that ASE need not interpret
             warnings.simplefilter("ignore")
@@ -35,15 +37,15 @@ def read_cif(text: str) -> Iterator[Parsed]:
 
     for block in parse_cif(io.StringIO(text), "ase"):
         if block.has_structure():
-            yield attempt(lambda block=block: build(block), "CIF")  # type: ignore[misc]
+            yield attempt(partial(build, block), "CIF")
 
 
-def _note_lost_sites(atoms: ase.Atoms, block: object) -> None:
+def _note_lost_sites(atoms: ase.Atoms, block: CIFBlock) -> None:
     """Enter in info["occupancy"] each site that ASE dropped because another element already sits there."""
     kinds = atoms.arrays.get("spacegroup_kinds")
     if kinds is None:
         return
-    sites: ase.Atoms = block.get_unsymmetrized_structure()  # type: ignore[attr-defined]
+    sites: ase.Atoms = block.get_unsymmetrized_structure()
     fractional = atoms.get_scaled_positions()
     for lost in sorted(set(range(len(sites))) - set(kinds.tolist())):
         difference = fractional - sites.get_scaled_positions()[lost]
@@ -90,8 +92,8 @@ def read_vasprun(text: str) -> Iterator[Parsed]:
     yield attempt(build, "vasprun.xml")
 
 
-def read_database(path: Path) -> Iterator[Parsed]:
-    """Rows of an ASE database (SQLite or JSON) in the order of their ids, one by one.
+def read_database(path: Path, kind: str) -> Iterator[Parsed]:
+    """Rows of an ASE database in the order of their ids, one by one; `kind` is "db" (SQLite) or "json".
 
     Key-value pairs and data of a row become info.
     """
@@ -103,6 +105,16 @@ def read_database(path: Path) -> Iterator[Parsed]:
         atoms.info.update({**row.data, **row.key_value_pairs})
         return atoms
 
-    with connect(str(path), type="json" if path.suffix == ".json" else "db") as database:
+    if kind == "db":
+        _require_systems_table(path)
+    with connect(str(path), type=kind) as database:
         for row in database.select():
-            yield attempt(lambda row=row: build(row), "ASE database")  # type: ignore[misc]
+            yield attempt(partial(build, row), "ASE database")
+
+
+def _require_systems_table(path: Path) -> None:
+    """Refuse a database of another program: ASE would add its own tables to it."""
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'systems'").fetchone()
+    if found is None:
+        raise InputError("is an SQLite file but no ASE database; give one that ase.db wrote")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import ase
 import numpy as np
@@ -103,8 +104,9 @@ class CrystalBatch:
         def move(tensor: Tensor) -> Tensor:
             return tensor.to(device=device, dtype=dtype if tensor.is_floating_point() else None)
 
-        changed = {name: move(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
-        return replace(self, targets={name: move(value) for name, value in self.targets.items()}, **changed)
+        changed: dict[str, Any] = {name: move(value) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        changed["targets"] = {name: move(value) for name, value in self.targets.items()}
+        return replace(self, **changed)
 
 
 def build_graph(

@@ -10,7 +10,10 @@ from voigt.structures.symmetry import Symmetry
 
 _NONMETALS = frozenset(
     chemical_symbols.index(symbol)
-    for symbol in "H He B C N O F Ne Si P S Cl Ar Ge As Se Br Kr Sb Te I Xe At Rn".split()
+    for symbol in (
+        *("H", "He", "B", "C", "N", "O", "F", "Ne", "Si", "P", "S", "Cl", "Ar"),
+        *("Ge", "As", "Se", "Br", "Kr", "Sb", "Te", "I", "Xe", "At", "Rn"),
+    )
 )
 
 

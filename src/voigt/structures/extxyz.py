@@ -130,10 +130,9 @@ def _frame(source: _Lines, count_line: str, count: int) -> Parsed:
         source.give_back(rows.pop() if rows else comment)
     elif len(rows) == count:
         return _complete_frame(source, count_line, comment, rows, first)
-    end = f"line {source.number}"
+    follow = f"{len(rows)} follow, up to line {source.number}" if rows else "none follow"
     return Parsed(
-        problem=f"line {first} promises {count} atoms, but {end} is the last of {len(rows)}; correct the number or "
-        "complete the frame",
+        problem=f"line {first} promises {count} atoms, but {follow}; correct the number or complete the frame",
         id=_id_of(comment),
     )
 

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from voigt.structures.ase_formats import read_cif, read_database, read_poscar, read_vasprun
 from voigt.structures.extxyz import read_extxyz
-from voigt.structures.parsed import Parsed, explain, guard
+from voigt.structures.parsed import Parsed, guard
 from voigt.structures.pymatgen_json import read_pymatgen_json
 
 LABELS = {
@@ -37,7 +37,7 @@ _NUMBER = r"[ \t]*[-+]?[0-9.]+(?:[eEdD][-+]?[0-9]+)?"
 _VECTOR = rf"{_NUMBER}(?:[ \t]{_NUMBER}){{2}}"
 _POSCAR = re.compile(rf"[^\n]*\n(?:{_NUMBER}|{_VECTOR})[ \t]*\n(?:{_VECTOR}[^\n]*\n){{3}}")
 """A comment, one or three scaling factors, three lattice vectors."""
-_ASE_JSON = re.compile(r'"nextid"\s*:|"unique_id"\s*:')
+_ASE_JSON = re.compile(r'"nextid"\s*:')
 
 
 def format_of_name(path: Path) -> str | None:
@@ -86,16 +86,9 @@ def is_structure_file(path: Path) -> bool:
 
 
 def parse_file(path: Path) -> Iterator[Parsed]:
-    """Structures of one file; whatever is wrong with the file itself is a problem, too."""
-    try:
-        promised = format_of_name(path)
-        if promised == "database" and path.stat().st_size > 0:
-            yield from guard(read_database(path), LABELS[promised])
-            return
-        with path.open(encoding="utf-8-sig", errors="replace") as stream:
-            yield from parse_stream(stream, promised, path)
-    except OSError as error:
-        yield Parsed(problem=explain(error, "a structure file"))
+    """Structures of one file, lazily; OSError if it cannot be opened."""
+    with path.open(encoding="utf-8-sig", errors="replace") as stream:
+        yield from parse_stream(stream, format_of_name(path), path)
 
 
 def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Iterator[Parsed]:
@@ -116,7 +109,9 @@ def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Ite
         yield Parsed(problem="is empty; give a file with at least one structure")
         return
     kind = format_of_text(text) if promised is None else promised
-    if kind is None or (kind == "database" and path is None):
+    if kind == "database" and path is not None:
+        yield from guard(read_database(path, "db"), LABELS[kind])
+    elif kind is None or kind == "database":
         known = ", ".join(LABELS.values())
         yield Parsed(problem=f"has an unknown format; give one of {known}, unpacked")
     elif kind == "extxyz":
@@ -142,6 +137,6 @@ def _parse_text(kind: str, lines: Iterable[str], path: Path | None) -> Iterator[
         return read_poscar(text, str(path or "-/POSCAR"))
     if kind == "vasprun":
         return read_vasprun(text)
-    if path is not None and (kind == "database" or _ASE_JSON.search(text)):
-        return read_database(path)
+    if path is not None and _ASE_JSON.search(text):
+        return read_database(path, "json")
     return read_pymatgen_json(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import ase
@@ -27,12 +28,7 @@ def read_pymatgen_json(text: str) -> Iterator[Parsed]:
     """
     document = json.loads(text)
     for entry in document if isinstance(document, list) else [document]:
-        yield parse_dict(entry)
-
-
-def parse_dict(entry: object) -> Parsed:
-    """Like `atoms_from_dict`, with the error as a problem."""
-    return attempt(lambda: atoms_from_dict(entry), LABEL)
+        yield attempt(partial(atoms_from_dict, entry), LABEL)
 
 
 def atoms_from_dict(entry: object) -> ase.Atoms:
@@ -52,7 +48,7 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
         atoms.info.update({key: entry[key] for key in ID_KEYS if entry.get(key) is not None})
         return atoms
     if not isinstance(entry, Mapping) or not isinstance(entry.get("sites"), list):
-        raise InputError("is JSON but not a pymatgen Structure; write it with Structure.to(filename) or as_dict()")
+        raise InputError("is not a pymatgen Structure; write one with Structure.to(filename) or as_dict()")
     sites = entry["sites"]
     occupancies = [_occupancies(site) for site in sites]
     atoms = ase.Atoms([max(shares, key=shares.__getitem__) for shares in occupancies])

@@ -15,8 +15,8 @@ import ase
 from voigt.errors import InputError
 from voigt.structures.checks import problems
 from voigt.structures.formats import is_structure_file, parse_file, parse_stream
-from voigt.structures.parsed import Parsed, own_id
-from voigt.structures.pymatgen_json import parse_dict
+from voigt.structures.parsed import Parsed, attempt, guard, own_id
+from voigt.structures.pymatgen_json import LABEL, atoms_from_dict
 
 MEMORY = "<memory>"
 """`Frame.source` of structures that come from no file."""
@@ -176,13 +176,14 @@ def _frames(items: Iterable[Source], several: bool) -> Iterator[Frame]:
 
 
 def _parse_path(source: str) -> Iterator[Parsed]:
-    return parse_stream(sys.stdin, None, None) if source == "-" else parse_file(Path(source))
+    items = parse_stream(sys.stdin, None, None) if source == "-" else parse_file(Path(source))
+    return guard(items, "a structure file")
 
 
 def _parse_object(item: ase.Atoms | SupportsAsDict | Mapping[str, Any]) -> Parsed:
     if isinstance(item, ase.Atoms):
         return Parsed(atoms=item, id=own_id(item.info))
-    return parse_dict(item if isinstance(item, Mapping) else item.as_dict())
+    return attempt(lambda: atoms_from_dict(item if isinstance(item, Mapping) else item.as_dict()), LABEL)
 
 
 def _numbered(items: Iterator[Parsed]) -> Iterator[tuple[int, bool, Parsed]]:

@@ -32,7 +32,7 @@ class ProgressLines(Callback):
     def __init__(self, seconds: float = 60.0) -> None:
         self.seconds, self.last, self.start = seconds, 0.0, time.monotonic()
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Report the current figures."""
         now = time.monotonic()
         done = trainer.current_epoch + 1 == trainer.max_epochs

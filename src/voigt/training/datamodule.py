@@ -59,8 +59,13 @@ def read_data(recipe: Recipe) -> TrainingData:
     crystals: list[LabelledCrystal] = []
     parts: Parts = {"train": [], "val": [], "test": []}
     for source, path in zip(recipe.data, paths, strict=True):
-        own = read_labelled(path, list(recipe.targets), source.where, source.functional)
-        for name, members in split_crystals(own, recipe.split).items():
+        own = read_labelled(path, list(recipe.targets), source.where, source.functional, source.max_atoms)
+        split = split_crystals(own, recipe.split)
+        if source.limit is not None:
+            for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
+                chosen = np.random.default_rng(recipe.split.seed).permutation(split[part])[:count]
+                split[part] = sorted(chosen.tolist())
+        for name, members in split.items():
             parts[name] += [len(crystals) + i for i in members]
         crystals += own
     if recipe.split.max_train is not None:

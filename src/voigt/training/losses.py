@@ -29,7 +29,8 @@ def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> T
     predicted, label = predicted[present], label[present]
     if settings.loss == "relative":
         norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * settings.scale)
-        return (torch.linalg.vector_norm(predicted - label, dim=1) / norm).mean()
+        ratio: Tensor = torch.linalg.vector_norm(predicted - label, dim=1) / norm
+        return ratio.mean()
     difference = (predicted - label) / settings.scale
     if settings.loss == "l1":
         return difference.abs().mean()

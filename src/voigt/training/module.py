@@ -65,7 +65,7 @@ class TrainingModule(lightning.LightningModule):
         loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in self.recipe.targets.items())
         self.log_dict({"val/loss": loss, **means}, batch_size=1)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         settings = self.recipe.optimizer
         matrices = [p for p in self.network.parameters() if p.ndim > 1]
         others = [p for p in self.network.parameters() if p.ndim <= 1]

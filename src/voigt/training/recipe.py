@@ -18,11 +18,13 @@ class _Section(BaseModel):
 
 
 class DataSource(_Section):
-    """One labelled file."""
+    """One labelled file (extended XYZ, or Parquet with columns numbers, cell, frac)."""
 
-    path: str = Field(description="Extended XYZ file, relative to the data folder.")
+    path: str = Field(description="File, relative to the data folder.")
     where: str | None = Field(None, description="Keep frames whose info key of this name is true (e.g. closed_shell).")
     functional: str | None = Field(None, description="Functional of frames that state none.")
+    max_atoms: int | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
+    limit: int | None = Field(None, ge=1, description="Take at random so many training crystals of this file, and a tenth as many for validation.")
 
 
 class SplitSettings(_Section):

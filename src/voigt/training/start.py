@@ -26,9 +26,8 @@ def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Equivar:
     """
     torch.manual_seed(recipe.seed)
     network = Equivar(recipe.model)
-    if recipe.finetune is None:
-        fit_references(network, graphs)
-    else:
+    fit_references(network, graphs)
+    if recipe.finetune is not None:
         _copy_weights(recipe, network)
     return network.double() if recipe.precision == "64" else network
 
@@ -66,10 +65,24 @@ def fit_references(network: Equivar, graphs: Sequence[CrystalGraph]) -> None:
         with torch.no_grad():
             readout.weight.mul_(0.1)
             readout.bias.copy_(scalars.mean(dim=0))
-            if prop.per == "atom" and readout.reference is not None:
+            if readout.reference is None:
+                continue
+            rows = readout.reference.num_embeddings
+            if prop.per == "atom":
                 numbers = torch.cat([graph.numbers for graph in graphs])[present]
-                readout.reference.weight.copy_(_element_means(scalars, numbers, readout.reference.num_embeddings))
+                readout.reference.weight.copy_(_element_means(scalars, numbers, rows))
                 readout.bias.zero_()
+            else:
+                chosen = [graph.numbers for graph, has in zip(graphs, present, strict=True) if has]
+                readout.reference.weight.copy_(_composition_fit(scalars - scalars.mean(dim=0), chosen, rows))
+
+
+def _composition_fit(values: Tensor, numbers: Sequence[Tensor], rows: int, ridge: float = 1.0) -> Tensor:
+    """Ridge regression of per-crystal values on atomic fractions, (rows, components)."""
+    fractions = torch.stack([torch.bincount(z, minlength=rows) / len(z) for z in numbers]).double()
+    normal = fractions.T @ fractions + ridge * torch.eye(rows, dtype=torch.float64)
+    solution: Tensor = torch.linalg.solve(normal, fractions.T @ values.double())
+    return solution.to(values)
 
 
 def _element_means(values: Tensor, numbers: Tensor, rows: int) -> Tensor:

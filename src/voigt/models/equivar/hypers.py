@@ -21,9 +21,9 @@ class EquivarHypers(BaseModel):
     interactions: int = Field(3, ge=1, description="Number of message-passing blocks.")
     cutoff: float = Field(5.0, gt=0, description="Radius of the neighbour list, Angstrom.")
     neighbors: Literal["all", "mic"] = Field(
-        "all", description="Every periodic image, or the nearest image only as the released script (wrong in small cells)."
+        "all", description="Every periodic image, or only the nearest as the released script (wrong in small cells)."
     )
-    num_radial: int = Field(16, ge=2, description="Number of Gaussian radial functions, evenly spaced from 0 to cutoff.")
+    num_radial: int = Field(16, ge=2, description="Number of Gaussian radial functions, evenly spaced up to cutoff.")
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff; 'none' is the paper's."
     )
@@ -32,8 +32,8 @@ class EquivarHypers(BaseModel):
     )
     weights: Literal["shared", "radial", "pair"] = Field(
         "pair",
-        description="Coupling strengths per edge: 'shared' is linear in the radial functions with weights common to all "
-        "edges (the paper's); 'radial' a small network of the distance; 'pair' also of the scalars of both ends.",
+        description="Coupling strengths per edge: 'shared' is linear in the radial functions with weights common to "
+        "all edges (the paper's); 'radial' a small network of the distance; 'pair' also of the scalars of both ends.",
     )
     hidden: int = Field(32, ge=1, description="Width of that small network (weights 'radial' and 'pair').")
     update: Literal["linear", "gated"] = Field(

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import cast
 
 import torch
@@ -65,9 +65,11 @@ class RadialBasis(nn.Module):
 class SharedStrengths(nn.Module):
     """The paper's coupling strengths: edge features are linear in (radial x harmonic), weights common to all edges.
 
-    Because the weights W_p (channel u, edge channel v) are shared, strength q_p[e, u] = sum_v W_p[u, v] (R W_edge)[e, v]
-    is one matrix product for all couplings of an edge type: no per-edge outer product of features is ever formed.
+    Because the weights W_p (channel u, edge channel v) are shared, q_p[e, u] = sum_v W_p[u, v] (R W_edge)[e, v] is one
+    matrix product for all couplings of an edge type: no per-edge outer product of features is ever formed.
     """
+
+    order: Tensor
 
     def __init__(self, hypers: EquivarHypers, paths: tuple[Path, ...]) -> None:
         super().__init__()
@@ -77,33 +79,23 @@ class SharedStrengths(nn.Module):
         self.edge = nn.ParameterDict({kind: initial_weights((n, f), hypers.init) for kind in ("0e", "1o", "2e")})
         self.edge_bias = nn.Parameter(torch.zeros(f))
         self.coupling = initial_weights((len(paths), f, f), hypers.init)
+        self.scalar_paths = [p for p, path in enumerate(paths) if path.edge == "0e"]
+        self.directed_paths = [p for p, path in enumerate(paths) if path.edge != "0e"]
+        self.register_buffer("order", torch.tensor(self.scalar_paths + self.directed_paths).argsort(), False)
 
-    def forward(self, radial: Tensor, envelope: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    def forward(self, radial: Tensor, envelope: Tensor) -> Tensor:
         """Strengths (n_edges, n_paths, channels)."""
         radial = radial * envelope / math.sqrt(self.num_radial)
         scalar = shifted_softplus(self.scalar_harmonic * radial @ self.edge["0e"] + self.edge_bias)
         # A bias and a shifted softplus do not vanish with the radial functions: the envelope acts once more.
         scalar = (scalar * envelope) / self.scalar_harmonic
-        parts = []
-        for p, path in enumerate(self.paths):
-            if path.edge == "0e":
-                parts.append((p, scalar, self.coupling[p].T))
-            else:
-                parts.append((p, radial, self.edge[path.edge] @ self.coupling[p].T))
-        by_input: dict[str, list[int]] = {"scalar": [], "radial": []}
-        for p, left, _ in parts:
-            by_input["scalar" if left is scalar else "radial"].append(p)
-        columns = [torch.cat([parts[p][2] for p in group], dim=1) for group in by_input.values()]
-        f = self.coupling.shape[1]
-        joined = torch.cat(
-            [
-                (scalar @ columns[0]).view(len(radial), -1, f),
-                (radial @ columns[1]).view(len(radial), -1, f),
-            ],
-            dim=1,
-        )
-        order = torch.tensor(by_input["scalar"] + by_input["radial"], device=radial.device).argsort()
-        return joined.index_select(1, order)
+        # Two matrix products, couplings with scalar edges and with directed ones; `order` restores their places.
+        columns = [self.coupling[p].T for p in self.scalar_paths]
+        columns += [self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths]
+        split = len(self.scalar_paths)
+        products = [scalar @ torch.cat(columns[:split], dim=1), radial @ torch.cat(columns[split:], dim=1)]
+        joined = torch.cat(products, dim=1).view(len(radial), len(self.paths), -1)
+        return joined.index_select(1, self.order)
 
 
 class NetworkStrengths(nn.Module):
@@ -120,12 +112,20 @@ class NetworkStrengths(nn.Module):
         self.out = nn.Linear(hidden, self.num_paths * f, bias=False)
         nn.init.normal_(self.out.weight, std=2.0 / math.sqrt(hidden))
 
-    def forward(self, radial: Tensor, envelope: Tensor, source: Tensor, target: Tensor) -> Tensor:
-        """Strengths (n_edges, n_paths, channels); source and target are the scalars (n_edges, channels) of the ends."""
+    def ends(self, full: Tensor, own: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
+        """What the scalars of both ends add to the hidden layer, (n_edges, hidden); None for 'radial'."""
+        if not self.pair:
+            return None
+        sending: Tensor = self.source(full[:, 0]).index_select(0, source)
+        receiving: Tensor = self.target(own[:, 0]).index_select(0, target)
+        return sending + receiving
+
+    def forward(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> Tensor:
+        """Strengths (n_edges, n_paths, channels)."""
         hidden = self.radial(radial)
-        if self.pair:
-            hidden = hidden + source + target
-        weights = self.out(nn.functional.silu(hidden) * envelope)
+        if ends is not None:
+            hidden = hidden + ends
+        weights: Tensor = self.out(nn.functional.silu(hidden) * envelope)
         return weights.view(len(radial), self.num_paths, self.channels)
 
 
@@ -218,20 +218,19 @@ def unrolled_messages(
     sender = full.index_select(0, source)
     outputs = []
     for out, coupling in zip(NODE_TYPES, couplings, strict=True):
-        total, column = None, 0
+        parts, column = [], 0
         for p, path in enumerate(paths):
             if path.out != out:
                 continue
             rows = sender[:, NODE_ROWS[path.node]]
             block = coupling[:, :, column : column + rows.shape[1], None]
-            part = (block * rows[:, None]).sum(2) * strengths[:, p : p + 1]
-            total = part if total is None else total + part
+            parts.append((block * rows[:, None]).sum(2) * strengths[:, p : p + 1])
             column += rows.shape[1]
-        outputs.append(total)
+        outputs.append(functools.reduce(torch.add, parts))
     return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
 
 
-@lru_cache
+@functools.lru_cache
 def compiled_messages() -> MessageFunction:
     """`unrolled_messages` through torch.compile with sizes left open; the first call takes about half a minute."""
     return cast(MessageFunction, torch.compile(unrolled_messages, dynamic=True))
@@ -289,11 +288,12 @@ class SelfProduct(nn.Module):
         self.spans = [(rows[k], rows[k + 1], outs[k] - (outs[k - 1] if k else 0)) for k in range(len(NODE_TYPES))]
         fan = torch.cat([torch.full((n,), n**-0.5) for _, _, n in self.spans])
         self.register_buffer("fan", fan[:, None], False)
-        # Small at first: squares of squares would overflow before the network has learned its scale.
-        self.weight = nn.Parameter(0.1 * torch.randn(count, channels))
+        self.weight = nn.Parameter(torch.randn(count, channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 12, channels) -> (n, 12, channels)."""
+        # Squares of squares overflow: the square acts on features whose mean square cannot exceed one.
+        x = x / torch.sqrt(1.0 + x.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True))
         pairs = x.index_select(1, self.get_buffer("first")) * x.index_select(1, self.get_buffer("second"))
         coupled = torch.einsum("kp,npu->nku", self.coupling, pairs)
         coupled = coupled * (self.weight * self.get_buffer("fan")).index_select(0, self.path_of_row)
@@ -345,15 +345,10 @@ class Interaction(nn.Module):
         """
         source, target = edges
         radial, envelope, couplings = geometry
-        if isinstance(self.strengths, NetworkStrengths) and self.strengths.pair:
-            strengths = self.strengths(
-                radial,
-                envelope,
-                self.strengths.source(full[:, 0]).index_select(0, source),
-                self.strengths.target(own[:, 0]).index_select(0, target),
-            )
+        if isinstance(self.strengths, NetworkStrengths):
+            strengths = self.strengths(radial, envelope, self.strengths.ends(full, own, source, target))
         else:
-            strengths = self.strengths(radial, envelope, radial, radial)
+            strengths = self.strengths(radial, envelope)
         total = product(full, strengths, couplings, source, target, len(own), self.paths) * self.scale
         update = self.linear(total)
         if self.square is not None and self.square_linear is not None:
@@ -373,4 +368,5 @@ class Interaction(nn.Module):
         if self.species is not None:
             scales = self.species(numbers).view(len(own), 4, -1)
             own = own * scales.repeat_interleave(torch.tensor([1, 3, 3, 5], device=own.device), dim=1)
-        return own + update
+        updated: Tensor = own + update
+        return updated

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from voigt.errors import DomainError
 from voigt.models.elements import NUM_ELEMENTS, periodic_table
 from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.layers import Couplings, Interaction, MessageFunction, RadialBasis, compiled_messages, messages
+from voigt.models.equivar.layers import (
+    Couplings,
+    Interaction,
+    MessageFunction,
+    RadialBasis,
+    compiled_messages,
+    messages,
+)
 from voigt.models.equivar.paths import NODE_ROWS, NUM_ROWS, coupling_paths
 from voigt.models.readout import TensorReadout, bounded
 from voigt.structures.batch import CrystalBatch
@@ -94,7 +101,8 @@ class Equivar(nn.Module):
         unknown = sorted({f for f in batch.functional if f is not None} - set(self.hypers.functionals))
         if unknown:
             raise DomainError(
-                f"functional {', '.join(unknown)} is unknown to this model; choose from {', '.join(self.hypers.functionals)}"
+                f"functional {', '.join(unknown)} is unknown to this model; "
+                f"choose from {', '.join(self.hypers.functionals)}"
             )
         rows = [0 if f is None else self.hypers.functionals.index(f) for f in batch.functional]
         return torch.tensor(rows, device=batch.numbers.device)

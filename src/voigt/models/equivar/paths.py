@@ -52,7 +52,8 @@ def coupling_paths(published: bool = False) -> tuple[Path, ...]:
 @lru_cache
 def wigner_3j(first: str, second: str, out: str) -> Tensor:
     """Coupling tensor (dim first, dim second, dim out), Frobenius norm 1, float64."""
-    return o3.wigner_3j(o3.Irrep(first).l, o3.Irrep(second).l, o3.Irrep(out).l, dtype=torch.float64)
+    tensor: Tensor = o3.wigner_3j(o3.Irrep(first).l, o3.Irrep(second).l, o3.Irrep(out).l, dtype=torch.float64)
+    return tensor
 
 
 def path_coefficient(path: Path, paths: tuple[Path, ...], channels: int) -> float:

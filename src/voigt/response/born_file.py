@@ -1,0 +1,182 @@
+"""Born charges and dielectric tensor for phonopy: the file BORN, and `Phonopy.nac_params`.
+
+BORN lists the symmetry-independent atoms of phonopy's primitive cell, in phonopy's order. Cell, order and independent
+atoms are therefore asked of phonopy itself. Its primitive cell keeps the Cartesian axes of the input cell, so that the
+tensors need no rotation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+from voigt.errors import InputError
+from voigt.files import atomic_write
+
+if TYPE_CHECKING:
+    from phonopy import Phonopy
+
+    from voigt.prediction import Prediction
+
+PHONOPY_SYMPREC = 1e-5
+"""Angstrom. `phonopy.load` reads BORN with this tolerance whatever the user gives, so it decides which atoms to list."""
+SYMMETRY_TOLERANCE = 1e-2
+"""Largest component (e, or relative permittivity) by which the tensors may break the symmetry that phonopy finds."""
+
+Tensors: TypeAlias = NDArray[np.float64]
+PrimitiveMatrix: TypeAlias = Literal["auto", "P", "F", "I", "A", "C", "R"] | Sequence[Sequence[float]]
+
+
+def born_file(
+    atoms: ase.Atoms,
+    born_charges: Tensors,
+    eps_inf: Tensors,
+    symprec: float = PHONOPY_SYMPREC,
+    primitive_matrix: PrimitiveMatrix = "auto",
+) -> str:
+    """Text of phonopy's BORN file.
+
+    Lines: unit factor of the non-analytical term (eV, Angstrom and e, as phonopy with VASP) and a comment with the
+    1-based numbers of the atoms in the input; eps_inf as xx xy xz yx ... zz; the same for every independent atom,
+    Z[field, displacement]. `phonopy.file_IO.parse_BORN` restores the other atoms.
+
+    Parameters
+    ----------
+    atoms
+        Primitive, conventional or supercell, atoms in any order: the cell that phonopy will get as unit cell.
+    born_charges
+        (n_atoms, 3, 3) Z[atom, field, displacement] in e, Cartesian axes of `atoms`.
+    eps_inf
+        (3, 3) relative permittivity.
+    symprec
+        phonopy's tolerance, Angstrom.
+    primitive_matrix
+        phonopy's; "auto" is its default.
+
+    Raises
+    ------
+    InputError
+        phonopy cannot use the cell, or the tensors break its symmetry by more than `SYMMETRY_TOLERANCE`, so that the
+        independent atoms do not stand for the others.
+    """
+    from phonopy.file_IO import parse_BORN_from_strings
+
+    phonon = _phonopy(atoms, born_charges, symprec, primitive_matrix)
+    primitive = phonon.primitive
+    independent = _atoms_of_primitive(phonon)[phonon.primitive_symmetry.get_independent_atoms()]
+    # phonopy takes the second and third word for parameters if they are numbers: the comment starts with two that are not.
+    sites = " ".join(f"{index + 1} ({atoms.symbols[index]})" for index in independent)
+    lines = [f"{_unit_factor():.10f} # eps_inf and Z[field, displacement] of atoms {sites}", _row(eps_inf)]
+    text = "\n".join([*lines, *(_row(born_charges[index]) for index in independent)]) + "\n"
+    expanded = parse_BORN_from_strings(text, primitive, symprec=symprec)["born"]
+    rows = [primitive.p2p_map[index] for index in primitive.s2p_map[phonon.supercell.u2s_map]]
+    _check_symmetry(phonon, expanded[rows], born_charges, eps_inf, symprec)
+    return text
+
+
+def nac_params(
+    atoms: ase.Atoms,
+    born_charges: Tensors,
+    eps_inf: Tensors,
+    symprec: float = PHONOPY_SYMPREC,
+    primitive_matrix: PrimitiveMatrix = "auto",
+) -> dict[str, Any]:
+    """What `Phonopy.nac_params` takes: born (atoms of the primitive cell), dielectric, factor.
+
+    Parameters and errors as in `born_file`; the tensors are passed on as they are.
+
+    Examples
+    --------
+    >>> phonon.nac_params = nac_params(atoms, z, eps)  # doctest: +SKIP
+    """
+    phonon = _phonopy(atoms, born_charges, symprec, primitive_matrix)
+    return {
+        "born": np.array(born_charges[_atoms_of_primitive(phonon)], dtype=np.float64),
+        "dielectric": np.array(eps_inf, dtype=np.float64),
+        "factor": _unit_factor(),
+    }
+
+
+def write_born(prediction: Prediction, path: str | Path, symprec: float = PHONOPY_SYMPREC) -> None:
+    """Write the BORN file of a predicted crystal.
+
+    Raises
+    ------
+    InputError
+        As `born_file`; or the prediction lacks born_charges or eps_inf.
+    OutputError
+        The file cannot be written.
+    """
+    absent = [name for name in ("born_charges", "eps_inf") if name not in prediction.values]
+    if absent:
+        raise InputError(f"{prediction.id}: BORN needs {' and '.join(absent)}; predict with a model that gives both")
+    try:
+        text = born_file(prediction.atoms, prediction.values["born_charges"], prediction.values["eps_inf"], symprec)
+    except InputError as error:
+        raise InputError(f"{prediction.id}: no BORN file: {error}") from error
+    with atomic_write(path) as stream:
+        stream.write(text)
+
+
+def _phonopy(
+    atoms: ase.Atoms, born_charges: Tensors, symprec: float, primitive_matrix: PrimitiveMatrix
+) -> Phonopy:
+    from phonopy import Phonopy
+    from phonopy.structure.atoms import PhonopyAtoms
+    from phonopy.structure.cells import guess_primitive_matrix
+
+    if len(born_charges) != len(atoms):
+        raise InputError(f"{len(born_charges)} Born charges do not belong to {len(atoms)} atoms; give one per atom")
+    if np.linalg.det(atoms.cell.array) < 0:
+        raise InputError("phonopy takes right-handed cells only; exchange two lattice vectors")
+    unitcell = PhonopyAtoms(
+        cell=atoms.cell.array,
+        scaled_positions=atoms.get_scaled_positions(),
+        numbers=atoms.numbers,
+        masses=atoms.get_masses(),  # phonopy itself has none for Po and other radioactive elements
+    )
+    try:
+        # Resolved here because phonopy warns about "auto".
+        matrix = guess_primitive_matrix(unitcell, symprec) if primitive_matrix == "auto" else primitive_matrix
+        return Phonopy(unitcell, primitive_matrix=matrix, symprec=symprec)
+    except Exception as error:  # phonopy and spglib raise anything from AssertionError to their own types
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"phonopy cannot use this cell ({reason.rstrip('.')}); try another tolerance") from error
+
+
+def _atoms_of_primitive(phonon: Phonopy) -> NDArray[np.int64]:
+    """Index in the input of each atom of the primitive cell."""
+    supercell = phonon.supercell
+    return np.array([supercell.u2u_map[index] for index in supercell.s2u_map[phonon.primitive.p2s_map]])
+
+
+def _check_symmetry(
+    phonon: Phonopy, expanded: Tensors, born_charges: Tensors, eps_inf: Tensors, symprec: float
+) -> None:
+    """Compare with what phonopy makes of the independent atoms, and with its average of eps_inf over the group."""
+    from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
+
+    zeros = np.zeros_like(born_charges)
+    averaged = symmetrize_borns_and_epsilon(zeros, eps_inf, phonon.unitcell, symprec=symprec)[1]
+    breaking = max(float(abs(expanded - born_charges).max()), float(abs(averaged - eps_inf).max()))
+    if not breaking <= SYMMETRY_TOLERANCE:
+        raise InputError(
+            f"the tensors break the symmetry that phonopy finds by {breaking:.3g}, and BORN holds independent atoms "
+            "only; predict with symmetry"
+        )
+
+
+def _unit_factor() -> float:
+    from phonopy.physical_units import get_physical_units
+
+    units = get_physical_units()
+    return float(units.Hartree * units.Bohr)
+
+
+def _row(tensor: Tensors) -> str:
+    return " ".join(f"{value:15.10f}" for value in tensor.reshape(9))
