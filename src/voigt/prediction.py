@@ -131,8 +131,9 @@ def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings)
                 "trained on; use --allow-unseen to predict all the same"
             )
         warnings.append(f"{names} not in the training set of model '{model.name}': do not trust this prediction")
-    if settings.functional is not None and settings.functional not in model.hypers.functionals:
-        known = ", ".join(model.hypers.functionals or model.card.functionals) or "none"
+    functionals = model.hypers.functionals or model.card.functionals
+    if settings.functional is not None and settings.functional not in functionals:
+        known = ", ".join(functionals) or "none"
         raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
     symmetry = find_symmetry(atoms, settings.symprec)
     reason = metal_reason(atoms, symmetry)
@@ -143,7 +144,7 @@ def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings)
         model.hypers.cutoff,
         mic=model.hypers.neighbors == "mic",
         symmetry=symmetry if settings.symmetrize else None,
-        functional=settings.functional,
+        functional=settings.functional if model.hypers.functionals else None,
     )
     return Prepared(name, atoms, symmetry, graph, tuple(warnings))
 

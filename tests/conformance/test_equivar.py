@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
+from tests.conformance.model_contract import ModelConformance
 from torch import nn
 
-from tests.conformance.model_contract import ModelConformance
+from voigt.models.checkpoint import ModelCard, load_model, save_model
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
-
-PROPERTIES = ("born_charges", "eps_inf", "piezo_total", "elastic", "band_gap", "formation_energy")
 
 
 class EquivarConformance(ModelConformance):
     cutoff = 4.5
-    properties = PROPERTIES
+    properties = ("born_charges", "eps_inf", "piezo_total", "elastic", "band_gap", "formation_energy")
     options: ClassVar[dict[str, object]] = {}
 
     def hypers(self) -> EquivarHypers:
@@ -24,6 +24,11 @@ class EquivarConformance(ModelConformance):
 
     def make_model(self) -> nn.Module:
         return Equivar(self.hypers())
+
+    def save_and_load(self, model: nn.Module, tmp_path: Path) -> nn.Module:
+        save_model([model], tmp_path / "model.safetensors", ModelCard(elements=(8, 22, 38)))
+        (loaded,) = load_model(tmp_path / "model.safetensors").members
+        return loaded.to(next(model.parameters()).dtype)
 
 
 class TestDefault(EquivarConformance):

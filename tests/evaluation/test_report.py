@@ -134,7 +134,8 @@ def test_spread_by_component_and_by_item_tell_the_same() -> None:
         predicted = {"born_charges": crystal.labels["born_charges"] + spread}
         scored.append(replace(crystal, predicted=predicted, spread={"born_charges": spread}))
         by_item.append(replace(crystal, predicted=predicted, spread={"born_charges": 3 * size}))
-    found = [evaluate_scored(s, NAMES[:1], resamples=5).properties["born_charges"].calibration for s in (scored, by_item)]
+    born = [evaluate_scored(x, NAMES[:1], resamples=5).properties["born_charges"] for x in (scored, by_item)]
+    found = [entry.calibration for entry in born]
     assert found[0] is not None
     assert found[1] is not None
     assert found[0].spearman == pytest.approx(1.0)

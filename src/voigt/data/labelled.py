@@ -5,13 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError, TargetError
+from voigt.structures import checks
+from voigt.structures.parsed import attempt
 from voigt.structures.reading import Frame, read
 from voigt.tensors.properties import PROPERTIES, Property, get_property
 from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
@@ -75,33 +80,32 @@ def read_labelled(
     InputError
         A frame is unusable (all of them are listed).
     TargetError
-        A label is absent from every frame, has the wrong shape, is not finite, or is zero in every frame.
+        A label is absent from every frame, has the wrong shape, is not finite, or is zero in every frame (all such
+        faults are listed); or no frame is left.
     """
     declared = [get_property(name) for name in properties]
     crystals: list[LabelledCrystal] = []
     problems: list[str] = []
-    shapes: list[str] = []
-    frames = read_parquet(path) if Path(path).suffix == ".parquet" else read([path])
-    for frame in frames:
+    faults: list[str] = []
+    for frame in read_parquet(path) if Path(path).suffix == ".parquet" else read([path]):
         if frame.atoms is None:
             problems.append(frame.describe())
             continue
         if max_atoms is not None and len(frame.atoms) > max_atoms:
             continue
         info = frame.atoms.info
-        if where is not None:
-            if where not in info:
-                problems.append(f"{path}, frame {frame.index} (id {frame.id}): no info key '{where}' to select by")
-                continue
-            if not info[where]:
-                continue
+        if where is not None and where not in info:
+            problems.append(f"{frame.describe()}: no info key '{where}' to select by; correct 'where' in the recipe")
+            continue
+        if where is not None and not info[where]:
+            continue
         targets = {}
         for prop in declared:
             try:
                 value = label_of(frame.atoms, prop)
             except TargetError as error:
-                shapes.append(f"{path}, frame {frame.index} (id {frame.id}): {error}")
-                continue
+                faults.append(f"{frame.describe()}: {error}")
+                value = np.full(prop.shape, np.nan)  # present, though useless
             if value is not None:
                 targets[prop.name] = value
         crystals.append(
@@ -117,36 +121,57 @@ def read_labelled(
         )
     if problems:
         raise InputError(_listing("training data hold unusable frames; mend or remove them", problems))
-    if shapes:
-        raise TargetError(_listing("labels cannot be used", shapes))
-    _check_labels(path, crystals, declared)
+    if not crystals:
+        raise TargetError(f"no frame of {path} is left to train on; loosen 'where' or 'max_atoms' of this file")
+    faults = [fault for prop in declared if (fault := _label_fault(path, crystals, prop))] + faults
+    if faults:
+        raise TargetError(_listing("labels cannot be used", faults))
     return crystals
 
 
 def read_parquet(path: str | Path, rows: int = 4096) -> Iterator[Frame]:
     """Stream a table with one crystal a row: numbers (list), cell (9, row vectors), frac (3N), any scalar columns.
 
-    The scalar columns become `info` keys; nulls are left out. The id is the column id, mp_id or mbid.
+    The scalar columns become `info` keys; nulls and NaN are left out. The id is the column id, mp_id, material_id or
+    mbid. A row that is no sound crystal becomes a frame with a problem.
+
+    Raises
+    ------
+    InputError
+        Not a Parquet file, or one of the three columns is missing.
     """
+    import pyarrow
     import pyarrow.parquet as parquet
 
+    try:
+        table = parquet.ParquetFile(path)
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path} is not a readable Parquet file; fetch or write it again") from error
+    missing = [name for name in ("numbers", "cell", "frac") if name not in table.schema_arrow.names]
+    if missing:
+        raise InputError(f"{path} has no column {', '.join(missing)}; write one crystal a row with numbers, cell, frac")
     index = 0
-    for batch in parquet.ParquetFile(path).iter_batches(batch_size=rows):
+    for batch in table.iter_batches(batch_size=rows):
         for row in batch.to_pylist():
-            numbers, cell, frac = row.pop("numbers"), row.pop("cell"), row.pop("frac")
-            info = {
-                key: value for key, value in row.items() if value is not None and not isinstance(value, (list, dict))
-            }
-            atoms = ase.Atoms(
-                numbers=numbers,
-                cell=np.reshape(np.asarray(cell, dtype=np.float64), (3, 3)),
-                scaled_positions=np.reshape(np.asarray(frac, dtype=np.float64), (-1, 3)),
-                pbc=True,
-                info={key: value for key, value in info.items() if value == value},  # NaN: no label
-            )
-            name = next((str(info[key]) for key in ("id", "mp_id", "mbid") if key in info), str(index))
-            yield Frame(str(path), index, name, atoms, None)
+            parsed = attempt(partial(_row_atoms, row), "a row of numbers, cell and frac")
+            found = [parsed.problem] if parsed.atoms is None else checks.problems(parsed.atoms)
+            name = parsed.id or str(row.get("mbid") or index)
+            yield Frame(str(path), index, name, None if found else parsed.atoms, ". ".join(map(str, found)) or None)
             index += 1
+
+
+def _row_atoms(row: Mapping[str, Any]) -> ase.Atoms:
+    return ase.Atoms(
+        numbers=row["numbers"],
+        cell=np.asarray(row["cell"], dtype=np.float64).reshape(3, 3),
+        scaled_positions=np.asarray(row["frac"], dtype=np.float64).reshape(-1, 3),
+        pbc=True,
+        info={
+            key: value
+            for key, value in row.items()
+            if isinstance(value, str | int | float) and value == value  # NaN: no label
+        },
+    )
 
 
 def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
@@ -155,12 +180,15 @@ def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
     Raises
     ------
     TargetError
-        Wrong number of components, or NaN.
+        Not numbers, wrong number of components, or NaN.
     """
     raw = atoms.arrays.get(prop.name) if prop.per == "atom" else atoms.info.get(prop.name)
     if raw is None:
         return None
-    value = np.asarray(raw, dtype=np.float64)
+    try:
+        value = np.asarray(raw, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TargetError(f"'{prop.name}' does not consist of numbers; correct or remove the label") from error
     count = len(atoms) if prop.per == "atom" else 1
     stored = {"ijk=ikj": (3, 6), "ijkl=jikl=klij": (6, 6)}.get(prop.formula, prop.shape)
     if prop.storage == "cartesian":
@@ -168,7 +196,7 @@ def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
     if value.size != count * int(np.prod(stored)):
         raise TargetError(
             f"'{prop.name}' has {value.size} numbers, expected {count * int(np.prod(stored))} "
-            f"({'one ' + str(stored) + ' per atom' if prop.per == 'atom' else stored})"
+            f"({'one ' + str(stored) + ' per atom' if prop.per == 'atom' else stored}); correct or remove the label"
         )
     if not np.isfinite(value).all():
         raise TargetError(f"'{prop.name}' is not finite; remove the label or the frame")
@@ -178,21 +206,17 @@ def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
     return value
 
 
-def _check_labels(path: str | Path, crystals: Sequence[LabelledCrystal], declared: Sequence[Property]) -> None:
-    problems = []
-    for prop in declared:
-        labels = [crystal.targets[prop.name] for crystal in crystals if prop.name in crystal.targets]
-        if not labels:
-            present = sorted(
-                {key for c in crystals for key in (*c.atoms.info, *c.atoms.arrays) if key in PROPERTIES}
-            )
-            problems.append(
-                f"no frame of {path} has the label '{prop.name}'; labels found: {', '.join(present) or 'none'}"
-            )
-        elif not any(np.any(label) for label in labels):
-            problems.append(f"the label '{prop.name}' is zero in every frame of {path}; check how it was written")
-    if problems:
-        raise TargetError("; ".join(problems))
+def _label_fault(path: str | Path, crystals: Sequence[LabelledCrystal], prop: Property) -> str | None:
+    labels = [crystal.targets[prop.name] for crystal in crystals if prop.name in crystal.targets]
+    if labels:
+        if any(np.any(label) for label in labels):
+            return None
+        return f"the label '{prop.name}' is zero in every frame of {path}; check how it was written"
+    keys = {key for crystal in crystals for key in (*crystal.atoms.info, *crystal.atoms.arrays)}
+    found = ", ".join(sorted(keys.intersection(PROPERTIES))) or "none"
+    alike = get_close_matches(prop.name, keys.difference(PROPERTIES), n=1)
+    hint = f"; rename '{alike[0]}' if that is it" if alike else "; correct the target in the recipe or add the label"
+    return f"no frame of {path} has the label '{prop.name}', labels found: {found}{hint}"
 
 
 def _listing(summary: str, problems: Sequence[str], shown: int = 10) -> str:

@@ -62,8 +62,9 @@ def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.in
     Raises
     ------
     TargetError
-        Fewer groups than folds.
+        Fewer than two folds, or fewer groups than folds.
     """
+    _check_folds(folds)
     names, members = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < folds:
         raise TargetError(f"{len(names)} distinct groups cannot make {folds} folds; use fewer folds or a block split")
@@ -79,8 +80,22 @@ def grouped_folds(groups: Sequence[str], folds: int, seed: int) -> NDArray[np.in
 
 
 def block_folds(count: int, folds: int) -> NDArray[np.int64]:
-    """Fold number of every frame of a trajectory: consecutive blocks of time."""
-    return np.arange(count) * folds // max(count, 1)
+    """Fold number of every frame of a trajectory: consecutive blocks of time.
+
+    Raises
+    ------
+    TargetError
+        Fewer than two folds, or fewer frames than folds.
+    """
+    _check_folds(folds)
+    if count < folds:
+        raise TargetError(f"{count} frames cannot make {folds} folds; use fewer folds")
+    return np.arange(count) * folds // count
+
+
+def _check_folds(folds: int) -> None:
+    if folds < 2:
+        raise TargetError(f"{folds} folds leave nothing to train on or nothing to test; use at least 2")
 
 
 def _checked(parts: Parts) -> Parts:

@@ -106,7 +106,8 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     path = available_models().get(str(name), Path(name))
     if not path.is_file():
         raise WeightsError(
-            f"no model '{name}': neither a file nor one of the models that ship ({', '.join(available_models())})"
+            f"no model '{name}': neither a file nor one of the models that ship "
+            f"({', '.join(available_models()) or 'none in this installation'})"
         )
     try:
         with safe_open(path, framework="pt") as stream:
@@ -127,6 +128,10 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
         card = _card(json.loads(metadata["card"]))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise WeightsError(f"{path} holds unreadable metadata ({_first_line(error)}); train it again") from error
+    unknown = sorted({name for entry in hypers for name in entry.properties if name not in PROPERTIES})
+    if unknown or not hypers:
+        fault = f"predicts properties unknown to this release ({', '.join(unknown)})" if unknown else "holds no network"
+        raise WeightsError(f"{path} {fault}; install the release that wrote it or train again")
     members = tuple(_restore(entry, k, tensors, path) for k, entry in enumerate(hypers))
     return LoadedModel(path.stem, members, card)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import torch
 from e3nn import o3
@@ -29,7 +30,7 @@ class TensorReadout(nn.Module):
         basis = cartesian_basis(prop.formula)
         self.rank, self.shape = prop.rank, prop.shape
         self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]
-        self.register_buffer("basis", torch.tensor(basis.matrix, dtype=torch.get_default_dtype()), False)
+        self.register_buffer("basis", torch.tensor(basis.matrix), False)
         self.weight = initial_weights((len(self.kinds), channels), init)
         self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))
         self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
@@ -39,10 +40,10 @@ class TensorReadout(nn.Module):
         for kind in sorted(set(self.kinds) & set(_PRODUCTS)):
             first, second = _PRODUCTS[kind]
             coupling = wigner_3j(first, second, kind) * math.sqrt(o3.Irrep(kind).dim)
-            self.register_buffer(f"product_{kind}", coupling.to(torch.get_default_dtype()), False)
+            self.register_buffer(f"product_{kind}", coupling, False)
 
-    def forward(self, features: Tensor, numbers: Tensor) -> Tensor:
-        """(n, 12, channels), (n,) -> (n, 3, ..., 3)."""
+    def forward(self, features: Tensor, numbers: Tensor, high: Mapping[str, Tensor]) -> Tensor:
+        """(n, 12, channels), (n,), {type: (n, dim, channels)} of types beyond the nodes' -> (n, 3, ..., 3)."""
         scale = 1.0 / math.sqrt(features.shape[-1])
         scalars = features[:, NODE_ROWS["0e"]]
         if self.scalar is not None:
@@ -52,7 +53,10 @@ class TensorReadout(nn.Module):
         for k, kind in enumerate(self.kinds):
             if kind in _PRODUCTS:
                 first, second = (features[:, NODE_ROWS[name]] for name in _PRODUCTS[kind])
-                rows = torch.einsum("ijk,niu,nju->nku", self.get_buffer(f"product_{kind}"), first, second)
+                coupling = self.get_buffer(f"product_{kind}").to(first.dtype)
+                rows = torch.einsum("ijk,niu,nju->nku", coupling, first, second)
+                if kind in high:
+                    rows = rows + high[kind]
             else:
                 rows = scalars if kind == "0e" else features[:, NODE_ROWS[kind]]
             part = (rows @ self.weight[k]) * scale
@@ -62,7 +66,7 @@ class TensorReadout(nn.Module):
                     part = part + reference[:, seen : seen + 1]
                 seen += 1
             parts.append(part)
-        tensor: Tensor = (torch.cat(parts, dim=1) @ self.basis).view(-1, *self.shape)
+        tensor: Tensor = (torch.cat(parts, dim=1) @ self.basis.to(features.dtype)).view(-1, *self.shape)
         return tensor
 
     def scalar_components(self, tensor: Tensor) -> Tensor:
@@ -73,6 +77,16 @@ class TensorReadout(nn.Module):
     def _first_rows(self) -> list[int]:
         sizes = [o3.Irrep(kind).dim for kind in self.kinds]
         return [sum(sizes[:k]) for k in range(len(sizes))]
+
+
+LARGEST_EXPONENT = 20.0
+
+
+def _exponential(symmetric: Tensor) -> Tensor:
+    """Matrix exponential; a matrix of norm above 20 is scaled back to it, since float32 overflows at 88."""
+    norm = torch.linalg.matrix_norm(symmetric, keepdim=True)
+    result: Tensor = torch.linalg.matrix_exp(symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT)))
+    return result
 
 
 def bounded(tensor: Tensor, prop: Property) -> Tensor:
@@ -88,9 +102,8 @@ def bounded(tensor: Tensor, prop: Property) -> Tensor:
         return lifted
     if prop.rank == 2:
         identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)
-        matrix: Tensor = prop.minimum * identity + torch.linalg.matrix_exp(tensor)
-        return matrix
-    stiffness: Tensor = elastic_from_mandel(torch.linalg.matrix_exp(elastic_to_mandel(tensor)))
+        return prop.minimum * identity + _exponential(tensor)
+    stiffness: Tensor = elastic_from_mandel(_exponential(elastic_to_mandel(tensor)))
     return stiffness
 
 

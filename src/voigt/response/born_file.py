@@ -7,6 +7,7 @@ tensors need no rotation.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from voigt.prediction import Prediction
 
 PHONOPY_SYMPREC = 1e-5
-"""Angstrom. `phonopy.load` reads BORN with this tolerance whatever the user gives, so it decides which atoms to list."""
+"""Angstrom. `phonopy.load` always reads BORN with this tolerance, so it decides which atoms must be listed."""
 SYMMETRY_TOLERANCE = 1e-2
 """Largest component (e, or relative permittivity) by which the tensors may break the symmetry that phonopy finds."""
 
@@ -69,7 +70,7 @@ def born_file(
     phonon = _phonopy(atoms, born_charges, symprec, primitive_matrix)
     primitive = phonon.primitive
     independent = _atoms_of_primitive(phonon)[phonon.primitive_symmetry.get_independent_atoms()]
-    # phonopy takes the second and third word for parameters if they are numbers: the comment starts with two that are not.
+    # phonopy takes the second and third word for parameters if they are numbers; those of this comment are not.
     sites = " ".join(f"{index + 1} ({atoms.symbols[index]})" for index in independent)
     lines = [f"{_unit_factor():.10f} # eps_inf and Z[field, displacement] of atoms {sites}", _row(eps_inf)]
     text = "\n".join([*lines, *(_row(born_charges[index]) for index in independent)]) + "\n"
@@ -123,12 +124,9 @@ def write_born(prediction: Prediction, path: str | Path, symprec: float = PHONOP
         stream.write(text)
 
 
-def _phonopy(
-    atoms: ase.Atoms, born_charges: Tensors, symprec: float, primitive_matrix: PrimitiveMatrix
-) -> Phonopy:
+def _phonopy(atoms: ase.Atoms, born_charges: Tensors, symprec: float, primitive_matrix: PrimitiveMatrix) -> Phonopy:
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
-    from phonopy.structure.cells import guess_primitive_matrix
 
     if len(born_charges) != len(atoms):
         raise InputError(f"{len(born_charges)} Born charges do not belong to {len(atoms)} atoms; give one per atom")
@@ -141,9 +139,10 @@ def _phonopy(
         masses=atoms.get_masses(),  # phonopy itself has none for Po and other radioactive elements
     )
     try:
-        # Resolved here because phonopy warns about "auto".
-        matrix = guess_primitive_matrix(unitcell, symprec) if primitive_matrix == "auto" else primitive_matrix
-        return Phonopy(unitcell, primitive_matrix=matrix, symprec=symprec)
+        with warnings.catch_warnings():
+            # That "auto" changed the cell, and that a supercell has fewer operations than its primitive cell.
+            warnings.simplefilter("ignore")
+            return Phonopy(unitcell, primitive_matrix=primitive_matrix, symprec=symprec)
     except Exception as error:  # phonopy and spglib raise anything from AssertionError to their own types
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"phonopy cannot use this cell ({reason.rstrip('.')}); try another tolerance") from error
@@ -161,8 +160,8 @@ def _check_symmetry(
     """Compare with what phonopy makes of the independent atoms, and with its average of eps_inf over the group."""
     from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 
-    zeros = np.zeros_like(born_charges)
-    averaged = symmetrize_borns_and_epsilon(zeros, eps_inf, phonon.unitcell, symprec=symprec)[1]
+    zeros = np.zeros((len(phonon.primitive), 3, 3))
+    averaged = symmetrize_borns_and_epsilon(zeros, eps_inf, phonon.primitive, symprec=symprec)[1]
     breaking = max(float(abs(expanded - born_charges).max()), float(abs(averaged - eps_inf).max()))
     if not breaking <= SYMMETRY_TOLERANCE:
         raise InputError(

@@ -28,6 +28,7 @@ class _NamedText(io.StringIO):
 
 def read_cif(text: str) -> Iterator[Parsed]:
     """Every data block of a CIF that holds a structure; blocks without one (journal data) are passed over."""
+
     def build(block: CIFBlock) -> ase.Atoms:
         with warnings.catch_warnings():  # on crystal systems that ASE need not interpret
             warnings.simplefilter("ignore")

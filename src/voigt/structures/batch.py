@@ -147,8 +147,8 @@ def build_graph(
         keep = symmetry.orbits[pairs.target] == pairs.target
         source, target, vector = pairs.source[keep], orbit[pairs.target[keep]], pairs.vector[keep]
     return CrystalGraph(
-        numbers=torch.as_tensor(atoms.numbers, dtype=torch.int64),
-        cell=torch.as_tensor(atoms.cell.array, dtype=dtype),
+        numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
+        cell=torch.tensor(atoms.cell.array, dtype=dtype),
         representative=torch.as_tensor(representative),
         orbit=torch.as_tensor(orbit),
         rotation=rotation,

@@ -116,7 +116,7 @@ def _close_atoms(atoms: ase.Atoms) -> list[str]:
     if first == second:
         pair = f"atom {first} ({_symbol(atoms, first)}) and its own periodic image"
     pairs = {(min(a, b), max(a, b)) for a, b in zip(i.tolist(), j.tolist(), strict=True)}
-    more = f" (and {len(pairs) - 1} more pairs)" if len(pairs) > 1 else ""
+    more = f" (one of {len(pairs)} such pairs)" if len(pairs) > 1 else ""
     return [
         f"{pair} are {distance[nearest]:.3f} Angstrom apart{more}, closer than {MINIMUM_SEPARATION:g}; "
         "remove the duplicate atoms or correct the cell"

@@ -144,7 +144,7 @@ def _complete_frame(source: _Lines, count_line: str, comment: str, rows: list[st
         source.take()
     source.skip_blank()
     line = source.peek()
-    if line is not None and rows and not vectors and _lone_integer(line) is None and _is_row_like(source, rows[-1]):
+    if line is not None and rows and _lone_integer(line) is None and _is_row_like(source, rows[-1]):
         _skip_to_frame(source)
         return Parsed(
             problem=f"line {first} promises {len(rows)} atoms, but more follow, up to line {source.number}; correct "
@@ -188,8 +188,8 @@ def _parse_comment(comment: str) -> dict[str, Any]:
 def _id_of(comment: str) -> str | None:
     try:
         return own_id(_parse_comment(comment))
-    except Exception:  # a comment broken beyond parsing: the frame is named by its number
-        return None
+    except Exception:  # a comment that ASE cannot parse may still tell its name
+        return own_id({key: value.strip("\"'") for key, value in _ID.findall(comment)})
 
 
 def _columns(properties: str) -> list[tuple[str, str, int]]:

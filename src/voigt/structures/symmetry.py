@@ -82,7 +82,10 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     """
     cell, numbers = atoms.cell.array, atoms.numbers
     fractional = atoms.get_scaled_positions(wrap=True)
-    dataset = spglib.get_symmetry_dataset((cell, fractional, numbers), symprec=symprec)
+    try:
+        dataset = spglib.get_symmetry_dataset((cell, fractional, numbers), symprec=symprec)
+    except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
+        dataset = None
     if dataset is None:
         raise InputError(f"no space group found for {atoms.get_chemical_formula()}; try another --symprec")
     lattice = cell.T

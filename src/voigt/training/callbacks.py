@@ -1,22 +1,29 @@
-"""Progress lines where there is no terminal, and the running average of weights."""
+"""What happens around the steps of a training: running average, checkpoints, the table of figures, progress."""
 
 from __future__ import annotations
 
+import csv
+import io
 import logging
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import Callback, RichProgressBar, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint, RichProgressBar, TQDMProgressBar, WeightAveraging
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
+
+from voigt.files import atomic_write
 
 log = logging.getLogger("voigt.training")
 
 
 class RunningAverage(WeightAveraging):
-    """Exponential average whose decay rises from 0.1 to `decay`, so that the first steps are soon forgotten."""
+    """Exponential average whose decay rises to `decay`, so that the first steps are soon forgotten."""
 
     def __init__(self, decay: float) -> None:
         def average(old: Tensor, new: Tensor, count: Tensor | int) -> Tensor:
@@ -26,22 +33,97 @@ class RunningAverage(WeightAveraging):
         super().__init__(use_buffers=False, avg_fn=average)
 
 
+class AtomicCheckpoints(TorchCheckpointIO):
+    """Checkpoints that replace the old file at once.
+
+    Lightning's own are copied from the system's temporary folder: a kill during the copy would leave half a file where
+    the last good one was.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        with atomic_write(path, "wb") as stream:
+            stream.write(buffer.getbuffer())
+
+
+class Checkpoints(ModelCheckpoint):
+    """`last.ckpt` after every validation and `best.ckpt`, in a folder that may be moved between stop and resumption."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "best", monitor="val/loss", save_top_k=1, save_last=True, enable_version_counter=False)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        folder = Path(str(self.dirpath))
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
+        models = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        super().load_state_dict({**state_dict, **moved, "dirpath": self.dirpath, "best_k_models": models})
+
+
+class RunRecord(Callback):
+    """What the run is and how it fares: in every checkpoint, and as a table with one row per validation.
+
+    The rows travel in the checkpoint, so that a resumed run goes on with the table that it left.
+    """
+
+    def __init__(self, table: Path, description: Mapping[str, Any]) -> None:
+        self.table, self.description = table, description
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Write the table anew."""
+        figures = _figures(trainer)
+        place = {"epoch": pl_module.current_epoch + 1, "step": trainer.global_step}
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.rows.append({**place, "lr": rate, **figures})
+        with atomic_write(self.table) as stream:
+            writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in self.rows for key in row)), restval="")
+            writer.writeheader()
+            writer.writerows(self.rows)
+
+    def on_save_checkpoint(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        checkpoint: dict[str, Any],
+    ) -> None:
+        """Add the description and the validation figures of this moment."""
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")}
+        checkpoint["voigt_metrics"] = figures | {"epoch": float(pl_module.current_epoch + 1)}
+        checkpoint["voigt_run"] = dict(self.description)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
 class ProgressLines(Callback):
     """One line after each validation, at most one a minute."""
 
     def __init__(self, seconds: float = 60.0) -> None:
-        self.seconds, self.last, self.start = seconds, 0.0, time.monotonic()
+        self.seconds, self.last, self.start = seconds, float("-inf"), time.monotonic()
 
-    def on_validation_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
         """Report the current figures."""
         now = time.monotonic()
         done = trainer.current_epoch + 1 == trainer.max_epochs
-        if trainer.sanity_checking or (now - self.last < self.seconds and not done):
+        if now - self.last < self.seconds and not done:
             return
         self.last = now
-        figures = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(("train/", "val/"))}
-        text = " ".join(f"{key}={value:.4f}" for key, value in sorted(figures.items()))
+        text = " ".join(f"{key}={value:.4f}" for key, value in _figures(trainer).items())
         log.info("epoch %d/%s %.0f s %s", trainer.current_epoch + 1, trainer.max_epochs, now - self.start, text)
+
+
+def _figures(trainer: lightning.Trainer) -> dict[str, float]:
+    found = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {key: found[key] for key in sorted(found) if key.startswith(("train/", "val/"))}
 
 
 def progress_callbacks() -> list[Any]:

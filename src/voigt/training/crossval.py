@@ -34,26 +34,33 @@ class CrossValidation:
 def fold_data(data: TrainingData, recipe: Recipe, folds: int) -> list[TrainingData]:
     """Data of each fold: the held-out crystals are its validation set, the others train.
 
-    Crystals of the stored test split stay out of everything. Folds are grouped by reduced formula, or are blocks of
-    time where the recipe's split is "blocks".
+    Crystals of the test split stay out of everything. Folds are grouped by reduced formula, or are blocks of time
+    where the recipe's split is "blocks"; frames closer than its gap to the held-out block are then left out.
+
+    Raises
+    ------
+    TargetError
+        Fewer than two folds, or fewer groups or frames than folds.
     """
     used = np.array(sorted(data.parts["train"] + data.parts["val"]))
-    if recipe.split.kind == "blocks":
+    blocks = recipe.split.kind == "blocks"
+    if blocks:
         number = block_folds(len(used), folds)
     else:
         number = grouped_folds([data.crystals[i].group for i in used], folds, recipe.split.seed)
-    return [
-        TrainingData(
-            data.crystals,
-            {"train": used[number != k].tolist(), "val": used[number == k].tolist(), "test": data.parts["test"]},
-            data.digests,
-        )
-        for k in range(folds)
-    ]
+    result = []
+    for k in range(folds):
+        held = used[number == k]
+        kept = used[number != k]
+        if blocks and recipe.split.gap:
+            kept = kept[np.abs(kept[:, None] - held).min(axis=1) > recipe.split.gap]
+        parts = {"train": kept.tolist(), "val": held.tolist(), "test": data.parts["test"]}
+        result.append(TrainingData(data.crystals, parts, data.digests))
+    return result
 
 
 def cross_validate(recipe: Recipe, folds: int, folder: str | Path, resume: bool = False) -> CrossValidation:
-    """Train `folds` networks, each scored on the fold it has not seen.
+    """Train `folds` networks, each from its own seed (recipe.seed + its number), scored on the fold it has not seen.
 
     The weights of the epoch with the lowest loss on the held-out fold are scored, as in the paper; this is optimistic
     by the choice of the epoch. Finished folds are kept when resuming.
@@ -61,14 +68,17 @@ def cross_validate(recipe: Recipe, folds: int, folder: str | Path, resume: bool 
     Raises
     ------
     TargetError
-        Fewer groups than folds.
+        As `fold_data`.
+    RecipeError, OutputError, TrainingStopped
+        As `train`.
     """
     folder = Path(folder)
     results = []
     for k, data in enumerate(fold_data(read_data(recipe), recipe, folds)):
         own = folder / f"fold-{k}"
         started = (own / "checkpoints" / "last.ckpt").is_file()
-        results.append(train(recipe, own, resume=resume and started, data=data))
+        seeded = recipe.model_copy(update={"seed": recipe.seed + k})
+        results.append(train(seeded, own, resume=resume and started, data=data))
     return CrossValidation(tuple(results), *_summary([result.metrics for result in results]))
 
 

@@ -13,9 +13,9 @@ from torch.utils.data import DataLoader, Sampler
 
 from voigt.data.labelled import LabelledCrystal, file_digest, read_labelled
 from voigt.data.splits import Parts, block_split, formula_split, stored_split
-from voigt.errors import RecipeError
+from voigt.errors import InputError, RecipeError, TargetError
 from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack
-from voigt.structures.symmetry import find_symmetry
+from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.properties import PROPERTIES
 from voigt.training.recipe import Recipe, SplitSettings
 
@@ -48,7 +48,7 @@ def read_data(recipe: Recipe) -> TrainingData:
     Raises
     ------
     RecipeError
-        A data file does not exist (all missing files are named).
+        A data file does not exist (all missing files are named), or functionals are mixed without telling them apart.
     InputError, TargetError
         As `read_labelled` and the splits.
     """
@@ -70,7 +70,42 @@ def read_data(recipe: Recipe) -> TrainingData:
         crystals += own
     if recipe.split.max_train is not None:
         parts["train"] = parts["train"][: recipe.split.max_train]
+    _check_functionals(recipe, [crystals[i] for i in parts["train"] + parts["val"]])
     return TrainingData(crystals, parts, {str(s.path): file_digest(p) for s, p in zip(recipe.data, paths, strict=True)})
+
+
+def _check_functionals(recipe: Recipe, crystals: Sequence[LabelledCrystal]) -> None:
+    """Labels of different functionals differ systematically: they are told apart or refused, never mixed silently."""
+    found = {crystal.functional or "none stated" for crystal in crystals}
+    known = set(recipe.model.functionals)
+    if known and found - known:
+        raise RecipeError(
+            f"the data have labels of functional {', '.join(sorted(found - known))}, model.functionals is "
+            f"{', '.join(recipe.model.functionals)}; add it there, or state the functional of a file under data"
+        )
+    if not known and len(found) > 1:
+        raise RecipeError(
+            f"the data mix the functionals {', '.join(sorted(found))}; state that of every file under data and list "
+            "them in model.functionals, so that the network tells them apart, or train on one of them"
+        )
+
+
+def check_parts(data: TrainingData, recipe: Recipe) -> None:
+    """See that there is something to learn from and to be judged by.
+
+    Raises
+    ------
+    TargetError
+        No training or no validation crystal has a label of some target.
+    """
+    bare = [
+        f"'{name}' in {part}"
+        for name in recipe.targets
+        for part in ("train", "val")
+        if not any(name in crystal.targets for crystal in data.select(part))
+    ]
+    if bare:
+        raise TargetError(f"no crystal has a label {', '.join(bare)}; give more data or another split")
 
 
 def split_crystals(crystals: Sequence[LabelledCrystal], settings: SplitSettings) -> Parts:
@@ -95,11 +130,21 @@ def training_graph(crystal: LabelledCrystal, recipe: Recipe) -> CrystalGraph:
         crystal.atoms,
         hypers.cutoff,
         mic=hypers.neighbors == "mic",
-        symmetry=None if recipe.symmetry is None else find_symmetry(crystal.atoms, recipe.symmetry),
+        symmetry=_symmetry(crystal, recipe.symmetry),
         functional=crystal.functional if hypers.functionals else None,
         targets=targets,
         dtype=_dtype(recipe),
     )
+
+
+def _symmetry(crystal: LabelledCrystal, symprec: float | None) -> Symmetry | None:
+    try:
+        return None if symprec is None else find_symmetry(crystal.atoms, symprec)
+    except InputError as error:
+        raise InputError(
+            f"{crystal.source}, id {crystal.id}: no space group found with symmetry: {symprec}; give another value or "
+            "null in the recipe"
+        ) from error
 
 
 def _dtype(recipe: Recipe) -> torch.dtype:

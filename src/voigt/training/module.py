@@ -8,6 +8,7 @@ from typing import Any
 import lightning
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from voigt.errors import RecipeError
@@ -26,21 +27,32 @@ class TrainingModule(lightning.LightningModule):
     def __init__(self, recipe: Recipe, network: Equivar, total_steps: int) -> None:
         super().__init__()
         self.recipe, self.network, self.total_steps = recipe, network, total_steps
-        self.lost = 0
+        self.lost, self.finite = 0, True
         self.sums: dict[str, list[tuple[float, int]]] = {}
 
-    def training_step(self, batch: CrystalBatch, _index: int) -> Tensor | None:
+    def training_step(self, batch: CrystalBatch, _index: int) -> Tensor:
         loss, parts = total_loss(self.network(batch), batch.targets, self.recipe.targets)
-        if not torch.isfinite(loss):
-            # A single overflow must not poison the weights: leave the step out, give up if it goes on.
-            self.lost += 1
-            if self.lost > LOST_STEPS:
-                raise RecipeError("the loss is not finite any more; lower optimizer.lr or optimizer.clip")
-            return None
-        self.lost = 0
-        figures = {f"train/{name}": value.detach() for name, value in parts.items()}
-        self.log_dict({"train/loss": loss.detach(), **figures}, on_step=False, on_epoch=True, batch_size=1)
+        self.finite = bool(torch.isfinite(loss))
+        if self.finite:
+            figures = {f"train/{name}": value.detach() for name, value in parts.items()}
+            self.log_dict({"train/loss": loss.detach(), **figures}, on_step=False, on_epoch=True, batch_size=1)
         return loss
+
+    def configure_gradient_clipping(
+        self,
+        optimizer: Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,  # noqa: ARG002
+    ) -> None:
+        """Clip the norm; leave the step out if loss or gradient overflowed, so that it cannot poison the weights."""
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), gradient_clip_val or math.inf)
+        if self.finite and torch.isfinite(norm):
+            self.lost = 0
+            return
+        self.lost += 1
+        if self.lost > LOST_STEPS:
+            raise RecipeError("the loss is not finite any more; lower optimizer.lr or optimizer.clip")
+        optimizer.zero_grad()  # AdamW passes over parameters without a gradient
 
     def on_validation_epoch_start(self) -> None:
         self.sums = {}

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from voigt.errors import RecipeError
 from voigt.models.equivar.hypers import EquivarHypers
+from voigt.tensors.properties import PROPERTIES
 
 
 class _Section(BaseModel):
@@ -24,7 +25,11 @@ class DataSource(_Section):
     where: str | None = Field(None, description="Keep frames whose info key of this name is true (e.g. closed_shell).")
     functional: str | None = Field(None, description="Functional of frames that state none.")
     max_atoms: int | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
-    limit: int | None = Field(None, ge=1, description="Take at random so many training crystals of this file, and a tenth as many for validation.")
+    limit: int | None = Field(
+        None,
+        ge=1,
+        description="Take at random so many training crystals of this file, and a tenth as many for validation.",
+    )
 
 
 class SplitSettings(_Section):
@@ -36,9 +41,16 @@ class SplitSettings(_Section):
         "blocks of each file, for trajectories.",
     )
     fractions: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="Shares of train, val and test.")
-    seed: int = Field(0, description="Seed of the formula hash and of cross-validation folds.")
+    seed: int = Field(0, ge=0, description="Seed of the formula hash and of cross-validation folds.")
     gap: int = Field(0, ge=0, description="Frames dropped between blocks.")
     max_train: int | None = Field(None, ge=1, description="Use only the first so many training crystals (curves).")
+
+    @field_validator("fractions")
+    @classmethod
+    def _shares(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) < 0 or min(fractions[:2]) == 0:
+            raise ValueError("shares of train and val must be positive, that of test not negative")
+        return fractions
 
 
 class TargetSettings(_Section):
@@ -74,8 +86,8 @@ class Recipe(_Section):
     data: tuple[DataSource, ...] = Field(min_length=1, description="Labelled files.")
     data_root: str = Field(".", description="Folder of the data, relative to the recipe; VOIGT_DATA overrides it.")
     targets: dict[str, TargetSettings] = Field(min_length=1, description="Property name -> its loss.")
-    split: SplitSettings = Field(default_factory=SplitSettings)
-    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings)
+    split: SplitSettings = Field(default_factory=SplitSettings, description="Training, validation, test crystals.")
+    optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="AdamW and its schedule.")
     batch_size: int = Field(16, ge=1, description="Crystals per step.")
     epochs: int = Field(100, ge=1, description="Passes over the training crystals.")
     steps_per_checkpoint: int | None = Field(
@@ -83,14 +95,30 @@ class Recipe(_Section):
     )
     patience: int | None = Field(None, ge=1, description="Stop after so many validations without improvement.")
     symmetry: float | None = Field(
-        1e-3, description="symprec (Angstrom) of the symmetry that reduces the graphs; null: all atoms get messages."
+        1e-3,
+        gt=0,
+        description="symprec (Angstrom) of the symmetry that reduces the graphs; null: all atoms get messages.",
     )
     finetune: str | None = Field(None, description="Model file or shipped model to start from.")
     member: int = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
-    seed: int = Field(0, description="Seed of initial weights and of the order of crystals.")
+    seed: int = Field(0, ge=0, description="Seed of initial weights and of the order of crystals.")
     precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
     compile: bool = Field(False, description="Use torch.compile for the tensor products (needs a C++ compiler).")
     threads: int = Field(1, ge=1, description="CPU threads.")
+
+    @field_validator("targets")
+    @classmethod
+    def _known(cls, targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
+        unknown = [repr(name) for name in targets if name not in PROPERTIES]
+        if unknown:
+            raise ValueError(f"unknown property {', '.join(unknown)}; choose from {', '.join(PROPERTIES)}")
+        return targets
+
+    @field_validator("precision", mode="before")
+    @classmethod
+    def _digits(cls, precision: object) -> object:
+        """YAML reads `precision: 64` as a number."""
+        return str(precision) if isinstance(precision, int) else precision
 
 
 def load_recipe(path: str | Path) -> Recipe:
@@ -107,7 +135,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe {path}; give the path of a YAML file") from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"{path} is not readable YAML: {error}") from error
+        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise RecipeError(f"{path} must hold keys and values, see docs/training.md")
     recipe = parse_recipe(content, str(path))
@@ -124,8 +152,9 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
         Unknown keys or wrong values; each is named with what was expected.
     """
     content = dict(content)
-    if isinstance(content.get("model"), dict) and isinstance(content.get("targets"), dict):
-        content["model"] = {"properties": list(content["targets"]), **content["model"]}
+    model, targets = content.get("model", {}), content.get("targets")
+    if isinstance(model, dict) and isinstance(targets, dict) and targets:
+        content["model"] = {"properties": [str(name) for name in targets], **model}
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
@@ -144,4 +173,6 @@ def _explain(error: Any) -> str:
         return "unknown key, check its spelling against docs/training.md"
     if error["type"] == "missing":
         return "required key is missing"
-    return str(error["msg"]).lower() + f" (got {error['input']!r})"
+    message = str(error["msg"]).removeprefix("Value error, ")
+    own = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
+    return message[0].lower() + message[1:] + own

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
 
-from voigt.errors import OutputError, RecipeError, VoigtError
-from voigt.models.checkpoint import ModelCard, save_model
+from voigt.errors import OutputError, RecipeError, VoigtError, WeightsError
+from voigt.models.checkpoint import ModelCard, load_model, save_model
 from voigt.models.equivar.model import Equivar
-from voigt.training.callbacks import RunningAverage, progress_callbacks
-from voigt.training.datamodule import CrystalDataModule, TrainingData, read_data
+from voigt.training.callbacks import (
+    AtomicCheckpoints,
+    Checkpoints,
+    ProgressLines,
+    RunningAverage,
+    RunRecord,
+    progress_callbacks,
+)
+from voigt.training.datamodule import CrystalDataModule, TrainingData, check_parts, read_data
 from voigt.training.module import TrainingModule
 from voigt.training.recipe import Recipe
 from voigt.training.start import initial_network
@@ -56,8 +70,9 @@ class TrainingStopped(VoigtError):
 def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: TrainingData | None = None) -> TrainingResult:
     """Train a network and write `<folder>/<name>.safetensors`.
 
-    After every validation the complete state goes to `<folder>/checkpoints/last.ckpt`. With `resume` training continues
-    there and ends with the same weights, bit for bit, as an uninterrupted run on the same machine.
+    After every validation the complete state goes to `<folder>/checkpoints/last.ckpt` and a row of figures to
+    `<folder>/metrics.csv`. With `resume` training continues there and, on a CPU, ends with the same weights, bit for
+    bit, as an uninterrupted run on the same machine.
 
     Parameters
     ----------
@@ -66,14 +81,19 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
     folder
         Folder of the run.
     resume
-        Continue an interrupted run.
+        Continue an interrupted run; a finished one is returned as it is. The recipe must be the one it was started
+        with, except that `epochs` may grow and `patience`, `threads` and `compile` may change.
     data
         Already read data (cross-validation).
 
     Raises
     ------
     RecipeError
-        The folder holds a run and `resume` is false, or there is nothing to resume.
+        The folder holds a run and `resume` is false, there is nothing to resume, or the recipe or the data changed.
+    TargetError
+        No training or no validation crystal has one of the labels.
+    WeightsError
+        The checkpoint to resume from, or the model to start from, cannot be read.
     TrainingStopped
         Interrupted from the keyboard or by a signal.
     OutputError
@@ -85,41 +105,80 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
         raise RecipeError(f"nothing to resume in {folder}: no {last.name}; start without --resume")
     if not resume and last.is_file():
         raise RecipeError(f"{folder} holds an earlier run; continue it with --resume or choose another -o folder")
-    torch.set_num_threads(recipe.threads)
     data = read_data(recipe) if data is None else data
-    log.info("%d training, %d validation crystals", len(data.parts["train"]), len(data.parts["val"]))
-    module_data = CrystalDataModule(recipe, data)
-    network = initial_network(recipe, module_data.train_graphs)
-    if recipe.compile:
-        network.compile_products()
-    sampler_steps = recipe.steps_per_checkpoint or max(len(module_data.train_graphs) // recipe.batch_size, 1)
-    rounds = recipe.epochs
-    if recipe.steps_per_checkpoint:
-        per_pass = max(len(module_data.train_graphs) // recipe.batch_size, 1)
-        rounds = -(-recipe.epochs * per_pass // recipe.steps_per_checkpoint)
-    module = TrainingModule(recipe, network, rounds * sampler_steps)
-    keep = ModelCheckpoint(
-        folder / "checkpoints", "best", monitor="val/loss", save_top_k=1, save_last=True, enable_version_counter=False
-    )
-    started = time.monotonic()
-    _fit(recipe, folder, rounds, module, module_data, keep, last if resume else None)
-    best = torch.load(keep.best_model_path, map_location="cpu", weights_only=False)
-    module.load_state_dict(best["state_dict"])
-    metrics = {key: float(value) for key, value in best.get("voigt_metrics", {}).items()}
+    check_parts(data, recipe)
     model = folder / f"{recipe.name}.safetensors"
+    description = _description(recipe, data)
+    if resume:
+        _check_resumable(last, description)
+        finished = _finished(model, description)
+        if finished is not None:
+            return finished
+    log.info("%d training, %d validation crystals", len(data.parts["train"]), len(data.parts["val"]))
+    started = time.monotonic()
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        network, metrics = _trained(recipe, folder, data, RunRecord(folder / "metrics.csv", description), resume)
+    finally:
+        torch.set_num_threads(threads)
     save_model([network], model, model_card(recipe, data, metrics))
     return TrainingResult(model, network, metrics, time.monotonic() - started)
 
 
-class _KeepMetrics(lightning.Callback):
-    """Write the validation figures into every checkpoint."""
+def _trained(
+    recipe: Recipe, folder: Path, data: TrainingData, record: RunRecord, resume: bool
+) -> tuple[Equivar, dict[str, float]]:
+    """The network of the best validation and the figures of that moment."""
+    module_data = CrystalDataModule(recipe, data)
+    network = initial_network(recipe, module_data.train_graphs)
+    if recipe.compile:
+        network.compile_products()
+    per_pass = max(len(module_data.train_graphs) // recipe.batch_size, 1)
+    steps = recipe.steps_per_checkpoint or per_pass
+    rounds = -(-recipe.epochs * per_pass // steps)
+    module = TrainingModule(recipe, network, rounds * steps)
+    keep = Checkpoints(folder / "checkpoints")
+    _fit(recipe, folder, rounds, module, module_data, [record, keep], resume)
+    best = torch.load(keep.best_model_path, map_location="cpu", weights_only=False)
+    module.load_state_dict(best["state_dict"])
+    return network, {key: float(value) for key, value in best["voigt_metrics"].items()}
 
-    def on_save_checkpoint(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule, checkpoint: dict[str, object]
-    ) -> None:
-        checkpoint["voigt_metrics"] = {
-            key: float(value) for key, value in trainer.callback_metrics.items() if key.startswith("val/")
-        } | {"epoch": float(pl_module.current_epoch + 1)}
+
+def _description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+    """Everything that decides the weights of a run."""
+    parts = json.dumps(data.parts, sort_keys=True)
+    return {
+        **recipe.model_dump(mode="json", exclude={"data_root", "threads", "compile"}),
+        "content of the data files": dict(data.digests),
+        "choice of crystals": hashlib.sha256(parts.encode()).hexdigest()[:16],
+    }
+
+
+def _check_resumable(last: Path, wanted: Mapping[str, Any]) -> None:
+    try:
+        stored = torch.load(last, map_location="cpu", weights_only=False)["voigt_run"]
+    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise WeightsError(f"{last} is not a complete checkpoint ({reason}); start again in another folder") from error
+    changed = [key for key in wanted if key not in ("epochs", "patience") and stored.get(key) != wanted[key]]
+    if wanted["epochs"] < stored["epochs"]:
+        changed.append("epochs (fewer)")
+    if changed:
+        raise RecipeError(
+            f"{last.parent.parent} was started with other settings of {', '.join(changed)}; resume with the recipe and "
+            "data it was started with, or choose another -o folder"
+        )
+
+
+def _finished(model: Path, wanted: Mapping[str, Any]) -> TrainingResult | None:
+    """The result of a run that has written its model and is not to be extended."""
+    if not model.is_file():
+        return None
+    loaded = load_model(model)
+    if any(loaded.card.recipe.get(key) != wanted[key] for key in ("epochs", "patience")):
+        return None
+    return TrainingResult(model, loaded.members[0], dict(loaded.card.metrics), 0.0)
 
 
 def _fit(
@@ -128,45 +187,79 @@ def _fit(
     rounds: int,
     module: TrainingModule,
     data: CrystalDataModule,
-    keep: ModelCheckpoint,
-    resume_from: Path | None,
+    recorders: list[Any],
+    resume: bool,
 ) -> None:
+    last = folder / "checkpoints" / "last.ckpt"
     bars = progress_callbacks()
-    callbacks = [*bars, LearningRateMonitor("epoch"), _KeepMetrics()]
+    callbacks = [*bars, LearningRateMonitor("epoch")]
     if recipe.optimizer.ema:
         callbacks.append(RunningAverage(recipe.optimizer.ema))
-    callbacks.append(keep)
     if recipe.patience:
         callbacks.append(EarlyStopping("val/loss", patience=recipe.patience))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trainer = lightning.Trainer(
-            accelerator="auto",
-            devices=1,
-            max_epochs=rounds,
-            gradient_clip_val=recipe.optimizer.clip,
-            precision="64-true" if recipe.precision == "64" else "32-true",
-            callbacks=callbacks,
-            logger=[CSVLogger(folder, "log", ""), TensorBoardLogger(folder, "tensorboard", "")],
-            enable_progress_bar=not any(type(bar).__name__ == "ProgressLines" for bar in bars),
-            enable_model_summary=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            use_distributed_sampler=False,
-        )
-        with warnings.catch_warnings():
-            # Graphs are in memory: worker processes would only copy them.
-            warnings.filterwarnings("ignore", ".*does not have many workers.*")
-            warnings.filterwarnings("ignore", ".*training_step.* returned .None.*")
-            trainer.fit(module, data, ckpt_path=resume_from, weights_only=False)
+        with _quiet_lightning(), _kept_interrupt_handler():
+            trainer = lightning.Trainer(
+                accelerator="auto",
+                devices=1,
+                max_epochs=rounds,
+                gradient_clip_val=recipe.optimizer.clip,
+                precision="32-true",  # no conversion: network and batches already have the recipe's precision
+                callbacks=callbacks + recorders,
+                plugins=[AtomicCheckpoints()],
+                logger=TensorBoardLogger(folder, "tensorboard", ""),
+                enable_progress_bar=not any(isinstance(bar, ProgressLines) for bar in bars),
+                enable_model_summary=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=1,
+                use_distributed_sampler=False,
+            )
+            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
     except (KeyboardInterrupt, SystemExit) as error:
-        raise TrainingStopped(
-            f"training stopped; everything up to the last validation is in {folder}, continue with --resume"
-        ) from error
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {folder}: {error.strerror or error}; free space, then continue with --resume"
-        ) from error
+        raise TrainingStopped(f"training stopped; {_what_is_left(last)}") from error
+    except (OSError, OutputError) as error:
+        reason = error.strerror or error if isinstance(error, OSError) else str(error).partition(";")[0]
+        raise OutputError(f"cannot write to {folder}: {reason}; free space, {_what_is_left(last)}") from error
+
+
+def _what_is_left(last: Path) -> str:
+    if last.is_file():
+        return f"everything up to the last validation is in {last.parent.parent}, continue with --resume"
+    return "there was no validation yet, so that there is nothing to resume: start again"
+
+
+@contextmanager
+def _quiet_lightning() -> Iterator[None]:
+    """Keep Lightning's advice and advertisements from users; its warnings of real faults stay."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        # Graphs are in memory: worker processes would only copy them.
+        warnings.filterwarnings("ignore", ".*does not have many workers.*")
+        # Resuming writes into the folder of the run on purpose.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", ".*LeafSpec.*is deprecated.*", FutureWarning)
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextmanager
+def _kept_interrupt_handler() -> Iterator[None]:
+    """Lightning turns Ctrl-C off for good after the first one; a notebook or script wants it back."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
 
 
 def model_card(recipe: Recipe, data: TrainingData, metrics: dict[str, float]) -> ModelCard:

@@ -46,14 +46,26 @@ def _copy_weights(recipe: Recipe, network: Equivar) -> None:
     own = dict(network.named_parameters())
     with torch.no_grad():
         for name, value in source.named_parameters():
-            if name in own and own[name].shape == value.shape:
+            if name in own and name != "functional.weight":
                 own[name].copy_(value)
+        _copy_functionals(source, network)
+
+
+def _copy_functionals(source: Equivar, network: Equivar) -> None:
+    """Functionals by name; a new one, or a network without any, starts as the trained model's default."""
+    known = source.hypers.functionals
+    rows = network.input.bias.new_zeros(1, 1) if source.functional is None else source.functional.weight
+    if network.functional is None:
+        network.input.bias.add_(rows[0])
+        return
+    for k, name in enumerate(network.hypers.functionals):
+        network.functional.weight[k] = rows[known.index(name) if name in known else 0]
 
 
 def fit_references(network: Equivar, graphs: Sequence[CrystalGraph]) -> None:
     """Start from the trivial prediction: per-element means for atoms, the mean for crystals; small weights elsewhere.
 
-    Only training crystals may be given.
+    Only training crystals may be given. A property that none of them has keeps its random weights.
     """
     for name, readout in network.readouts.items():
         if not isinstance(readout, TensorReadout) or "0e" not in readout.kinds or network.hypers.init == "uniform":
@@ -61,6 +73,8 @@ def fit_references(network: Equivar, graphs: Sequence[CrystalGraph]) -> None:
         prop = PROPERTIES[name]
         labels = torch.cat([graph.targets[name] for graph in graphs])
         present = torch.isfinite(labels.reshape(len(labels), -1)).all(dim=1)
+        if not bool(present.any()):
+            continue
         scalars = readout.scalar_components(unbounded(labels[present], prop))
         with torch.no_grad():
             readout.weight.mul_(0.1)

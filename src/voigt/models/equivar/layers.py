@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Sequence
-from typing import cast
+from collections.abc import Sequence
 
 import torch
 from e3nn import o3
 from torch import Tensor, nn
 
 from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.paths import (
-    NODE_ROWS,
-    NODE_TYPES,
-    NUM_ROWS,
-    Path,
-    coupling_matrices,
-    coupling_paths,
-    path_coefficient,
-    wigner_3j,
-)
-
-MessageFunction = Callable[[Tensor, Tensor, list[Tensor], Tensor, Tensor, int, tuple[Path, ...]], Tensor]
+from voigt.models.equivar.messages import MessageFunction
+from voigt.models.equivar.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS, Path, coupling_paths, wigner_3j
 
 
 def shifted_softplus(x: Tensor) -> Tensor:
@@ -94,7 +82,7 @@ class SharedStrengths(nn.Module):
         columns += [self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths]
         split = len(self.scalar_paths)
         products = [scalar @ torch.cat(columns[:split], dim=1), radial @ torch.cat(columns[split:], dim=1)]
-        joined = torch.cat(products, dim=1).view(len(radial), len(self.paths), -1)
+        joined = torch.cat(products, dim=1).view(len(radial), len(self.paths), self.coupling.shape[1])
         return joined.index_select(1, self.order)
 
 
@@ -132,108 +120,6 @@ class NetworkStrengths(nn.Module):
 def make_strengths(hypers: EquivarHypers, paths: tuple[Path, ...]) -> SharedStrengths | NetworkStrengths:
     """The kind of coupling strengths that the hyper-parameters name."""
     return SharedStrengths(hypers, paths) if hypers.weights == "shared" else NetworkStrengths(hypers, paths)
-
-
-class Couplings(nn.Module):
-    """Geometry of all couplings: from harmonics to one small matrix per edge and output type, shared by all blocks."""
-
-    def __init__(self, paths: tuple[Path, ...], channels: int) -> None:
-        super().__init__()
-        scale = {
-            out: torch.cat(
-                [
-                    torch.full((NODE_ROWS[path.node].stop - NODE_ROWS[path.node].start,),
-                               path_coefficient(path, paths, channels), dtype=torch.float64)
-                    for path in paths
-                    if path.out == out
-                ]
-            )
-            for out in NODE_TYPES
-        }
-        self.shapes = {}
-        for out, matrix in coupling_matrices(paths).items():
-            scaled = (matrix * scale[out]).reshape(9, -1)
-            self.shapes[out] = (matrix.shape[1], matrix.shape[2])
-            self.register_buffer(f"c{out}", scaled.to(torch.get_default_dtype()), persistent=False)
-
-    def forward(self, harmonics: Tensor) -> list[Tensor]:
-        """(n_edges, 9) -> for each output type (n_edges, dim out, stacked input rows)."""
-        return [
-            (harmonics @ getattr(self, f"c{out}")).view(len(harmonics), *self.shapes[out]) for out in NODE_TYPES
-        ]
-
-
-def messages(
-    full: Tensor,
-    strengths: Tensor,
-    couplings: list[Tensor],
-    source: Tensor,
-    target: Tensor,
-    num_targets: int,
-    paths: tuple[Path, ...],
-) -> Tensor:
-    """Tensor products of sending atoms with their edges, summed over the edges of each receiver.
-
-    Parameters
-    ----------
-    full
-        (n_atoms, 12, channels) features of all atoms.
-    strengths
-        (n_edges, n_paths, channels).
-    couplings
-        Output of `Couplings`.
-    source, target
-        (n_edges,) sending atom and receiving orbit.
-    num_targets
-        Number of orbits.
-    paths
-        Ordered by output type.
-
-    Returns
-    -------
-    (num_targets, 12, channels)
-    """
-    sender = full.index_select(0, source)
-    outputs = []
-    for out, coupling in zip(NODE_TYPES, couplings, strict=True):
-        scaled = [
-            sender[:, NODE_ROWS[path.node]] * strengths[:, p : p + 1]
-            for p, path in enumerate(paths)
-            if path.out == out
-        ]
-        outputs.append(torch.bmm(coupling, torch.cat(scaled, dim=1)))
-    return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
-
-
-def unrolled_messages(
-    full: Tensor,
-    strengths: Tensor,
-    couplings: list[Tensor],
-    source: Tensor,
-    target: Tensor,
-    num_targets: int,
-    paths: tuple[Path, ...],
-) -> Tensor:
-    """The same function as `messages`, written as sums that a compiler fuses into one loop over edges."""
-    sender = full.index_select(0, source)
-    outputs = []
-    for out, coupling in zip(NODE_TYPES, couplings, strict=True):
-        parts, column = [], 0
-        for p, path in enumerate(paths):
-            if path.out != out:
-                continue
-            rows = sender[:, NODE_ROWS[path.node]]
-            block = coupling[:, :, column : column + rows.shape[1], None]
-            parts.append((block * rows[:, None]).sum(2) * strengths[:, p : p + 1])
-            column += rows.shape[1]
-        outputs.append(functools.reduce(torch.add, parts))
-    return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
-
-
-@functools.lru_cache
-def compiled_messages() -> MessageFunction:
-    """`unrolled_messages` through torch.compile with sizes left open; the first call takes about half a minute."""
-    return cast(MessageFunction, torch.compile(unrolled_messages, dynamic=True))
 
 
 class NodeLinear(nn.Module):
@@ -280,7 +166,7 @@ class SelfProduct(nn.Module):
         upper = torch.triu_indices(NUM_ROWS, NUM_ROWS)
         full = full + full.transpose(0, 1)
         full[range(NUM_ROWS), range(NUM_ROWS)] *= 0.5
-        self.register_buffer("coupling", full[upper[0], upper[1]].T.contiguous().to(torch.get_default_dtype()), False)
+        self.register_buffer("coupling", full[upper[0], upper[1]].T.contiguous(), False)
         self.register_buffer("first", upper[0], False)
         self.register_buffer("second", upper[1], False)
         self.register_buffer("path_of_row", torch.tensor(path_rows), False)
@@ -295,11 +181,59 @@ class SelfProduct(nn.Module):
         # Squares of squares overflow: the square acts on features whose mean square cannot exceed one.
         x = x / torch.sqrt(1.0 + x.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True))
         pairs = x.index_select(1, self.get_buffer("first")) * x.index_select(1, self.get_buffer("second"))
-        coupled = torch.einsum("kp,npu->nku", self.coupling, pairs)
+        coupled = torch.einsum("kp,npu->nku", self.coupling.to(x.dtype), pairs)
         coupled = coupled * (self.weight * self.get_buffer("fan")).index_select(0, self.path_of_row)
         return torch.cat(
             [coupled[:, a:b].view(len(x), n, -1, x.shape[-1]).sum(1) for a, b, n in self.spans], dim=1
         )
+
+
+class NeighborHarmonics(nn.Module):
+    """Sum over neighbors of a harmonic of any degree times strengths from distance and the sender's scalars.
+
+    Sites of tetrahedral or cubic symmetry have no invariant vector or quadrupole, so that octupoles (piezoelectricity)
+    and hexadecapoles (elastic anisotropy) cannot come from products of the node types, only from the geometry.
+    """
+
+    def __init__(self, hypers: EquivarHypers, degree: int) -> None:
+        super().__init__()
+        self.degree, self.scale = degree, 1.0 / math.sqrt(hypers.average_neighbors)
+        self.harmonics = o3.SphericalHarmonics(degree, normalize=True, normalization="component")
+        self.radial = nn.Linear(hypers.num_radial, hypers.hidden)
+        self.source = nn.Linear(hypers.channels, hypers.hidden, bias=False)
+        self.out = nn.Linear(hypers.hidden, hypers.channels, bias=False)
+
+    def forward(
+        self,
+        scalars: Tensor,
+        edges: tuple[Tensor, Tensor, Tensor],
+        geometry: tuple[Tensor, Tensor],
+        num_targets: int,
+    ) -> Tensor:
+        """Sum over the neighbors of each representative.
+
+        Parameters
+        ----------
+        scalars
+            (n_atoms, channels) invariant features of all atoms.
+        edges
+            Source atom, target orbit (n_edges,), vector (n_edges, 3).
+        geometry
+            Radial functions and envelope of the edges.
+        num_targets
+            Number of orbits.
+
+        Returns
+        -------
+        (num_targets, 2 degree + 1, channels)
+        """
+        source, target, vector = edges
+        radial, envelope = geometry
+        harmonics = self.harmonics(vector)
+        hidden = self.radial(radial) + self.source(scalars).index_select(0, source)
+        strengths = self.out(nn.functional.silu(hidden) * envelope) * self.scale
+        total = scalars.new_zeros(num_targets, 2 * self.degree + 1, scalars.shape[1])
+        return total.index_add(0, target, harmonics[:, :, None] * strengths[:, None])
 
 
 class Interaction(nn.Module):

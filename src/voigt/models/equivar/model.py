@@ -11,14 +11,8 @@ from torch import Tensor, nn
 from voigt.errors import DomainError
 from voigt.models.elements import NUM_ELEMENTS, periodic_table
 from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.layers import (
-    Couplings,
-    Interaction,
-    MessageFunction,
-    RadialBasis,
-    compiled_messages,
-    messages,
-)
+from voigt.models.equivar.layers import Interaction, NeighborHarmonics, RadialBasis
+from voigt.models.equivar.messages import Couplings, MessageFunction, compiled_messages, messages
 from voigt.models.equivar.paths import NODE_ROWS, NUM_ROWS, coupling_paths
 from voigt.models.readout import TensorReadout, bounded
 from voigt.structures.batch import CrystalBatch
@@ -75,11 +69,14 @@ class Equivar(nn.Module):
         self.couplings = Couplings(coupling_paths(hypers.paths == "published"), f if hypers.weights == "shared" else 1)
         self.interactions = nn.ModuleList(Interaction(hypers, NUM_ELEMENTS) for _ in range(hypers.interactions))
         paper = hypers.update == "linear"
-        self.readouts = nn.ModuleDict(
-            {
-                name: TensorReadout(PROPERTIES[name], f, hypers.init, hypers.element_reference, not paper)
-                for name in hypers.properties
-            }
+        readouts = {
+            name: TensorReadout(PROPERTIES[name], f, hypers.init, hypers.element_reference, not paper)
+            for name in hypers.properties
+        }
+        self.readouts = nn.ModuleDict(readouts)
+        kinds = {kind for readout in readouts.values() for kind in readout.kinds}
+        self.high = nn.ModuleDict(
+            {kind: NeighborHarmonics(hypers, o3.Irrep(kind).l) for kind in sorted(kinds & {"3o", "4e"})}
         )
         self.drift_weight = nn.Linear(f, 1) if hypers.sum_rule == "learned" else None
         self.product: MessageFunction = messages
@@ -110,6 +107,8 @@ class Equivar(nn.Module):
     def node_features(self, batch: CrystalBatch) -> Tensor:
         """Final equivariant features of the representatives, (n_orbits, 12, channels)."""
         own_numbers = batch.numbers[batch.representative]
+        if int(own_numbers.max()) >= self.embedding.element.num_embeddings:
+            raise DomainError(f"this network knows atomic numbers below {self.embedding.element.num_embeddings} only")
         index = self.functional_index(batch)
         condition = None
         if self.functional is not None and index is not None:
@@ -148,13 +147,23 @@ class Equivar(nn.Module):
         """The same with the Born charges as the network gives them, before any sum rule."""
         return self._predict(batch, neutral=False)
 
+    def _high_degrees(self, batch: CrystalBatch, features: Tensor) -> dict[str, Tensor]:
+        if not self.high:
+            return {}
+        distance = torch.linalg.vector_norm(batch.edge_vector, dim=1)
+        geometry = (self.radial(distance), self.radial.envelope(distance))
+        edges = (batch.edge_source, batch.edge_target, batch.edge_vector)
+        scalars = features[:, 0].index_select(0, batch.orbit)
+        return {kind: layer(scalars, edges, geometry, len(features)) for kind, layer in self.high.items()}
+
     def _predict(self, batch: CrystalBatch, neutral: bool) -> dict[str, Tensor]:
         features = self.node_features(batch)
         numbers = batch.numbers[batch.representative]
+        high = self._high_degrees(batch, features)
         output = {}
         for name, readout in self.readouts.items():
             prop = PROPERTIES[name]
-            value = readout(features, numbers)[batch.orbit]
+            value = readout(features, numbers, high)[batch.orbit]
             if batch.rotation is not None and prop.rank:
                 value = rotate(value, batch.rotation, prop.rank)
             if prop.per == "crystal":
@@ -163,7 +172,7 @@ class Equivar(nn.Module):
             elif name == "born_charges" and neutral and self.hypers.sum_rule != "none":
                 weights = None
                 if self.drift_weight is not None:
-                    weights = torch.exp(self.drift_weight(features[:, 0])[:, 0])[batch.orbit]
+                    weights = nn.functional.softplus(self.drift_weight(features[:, 0])[:, 0])[batch.orbit]
                 value = acoustic_sum_rule(value, batch.atom_crystal, batch.num_crystals, None, weights)
             output[name] = value
         return output
@@ -188,12 +197,12 @@ def feature_rotation(rotation: Tensor) -> Tensor:
 def _quadrupole_basis() -> Tensor:
     """(5, 3, 3) orthonormal symmetric traceless matrices in the order xz, xy, 2y^2-x^2-z^2, yz, z^2-x^2 (e3nn)."""
     a, c = math.sqrt(0.5), math.sqrt(1.0 / 6.0)
-    basis = torch.zeros(5, 3, 3)
+    basis = torch.zeros(5, 3, 3, dtype=torch.float64)
     basis[0, 0, 2] = basis[0, 2, 0] = a
     basis[1, 0, 1] = basis[1, 1, 0] = a
-    basis[2] = torch.diag(torch.tensor([-c, 2 * c, -c]))
+    basis[2] = torch.diag(torch.tensor([-c, 2 * c, -c], dtype=torch.float64))
     basis[3, 1, 2] = basis[3, 2, 1] = a
-    basis[4] = torch.diag(torch.tensor([-a, 0.0, a]))
+    basis[4] = torch.diag(torch.tensor([-a, 0.0, a], dtype=torch.float64))
     return basis
 
 

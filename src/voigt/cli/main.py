@@ -1,0 +1,44 @@
+"""The command `voigt`. Nothing heavy is imported here or at the top of the other files of this folder."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from voigt import __version__
+from voigt.cli.evaluate import evaluate
+from voigt.cli.models import models
+from voigt.cli.predict import predict
+from voigt.cli.train import train
+
+app = typer.Typer(
+    name="voigt",
+    help="Response tensors of crystals from their structure.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+for command in (predict, train, evaluate, models):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"voigt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Response tensors of crystals from their structure."""
+
+
+def run() -> None:
+    """Entry point. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong, 130 interrupted."""
+    app()

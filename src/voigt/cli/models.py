@@ -1,0 +1,79 @@
+"""`voigt models`: what ships, and what a model file says of itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from voigt.cli.faults import one_sentence, tell
+
+if TYPE_CHECKING:
+    from voigt.models.checkpoint import LoadedModel
+
+
+def models(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME|FILE]", help="Show the card of one model.", show_default=False)
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """List the models that ship, or show the card of one."""
+    with one_sentence(debug):
+        from voigt.models.checkpoint import available_models, load_model
+
+        shipped = available_models()
+        if name is None:
+            if not shipped:
+                tell("no models ship with this installation; train one with 'voigt train'")
+                return
+            rows = [_row(load_model(key), path) for key, path in shipped.items()]
+            _print_rows([("name", "predicts", "members", "functionals", "elements", "size"), *rows])
+            return
+        path = shipped.get(name, Path(name))
+        loaded = load_model(name)
+        typer.echo("\n".join(_facts(loaded, path)))
+        card = path.with_suffix(".md")
+        if card.is_file():
+            typer.echo(f"\n{card.read_text(encoding='utf-8').rstrip()}")
+
+
+def _row(model: LoadedModel, path: Path) -> tuple[str, ...]:
+    return (
+        model.name,
+        ", ".join(model.hypers.properties),
+        str(len(model.members)),
+        ", ".join(model.hypers.functionals or model.card.functionals) or "not stated",
+        str(len(model.card.elements)),
+        f"{path.stat().st_size / 1e6:.1f} MB",
+    )
+
+
+def _facts(model: LoadedModel, path: Path) -> list[str]:
+    """What the file itself says."""
+    from ase.data import chemical_symbols
+
+    from voigt.tensors.properties import PROPERTIES
+
+    parameters = sum(parameter.numel() for parameter in model.members[0].parameters())
+    _, _, members, functionals, elements, size = _row(model, path)
+    units = ", ".join(f"{name} ({PROPERTIES[name].unit})" for name in model.hypers.properties)
+    lines = [
+        f"name         {model.name}",
+        f"file         {path} ({size})",
+        f"predicts     {units}",
+        f"method       {model.hypers.method}, members: {members}, parameters of one: {parameters:,}, "
+        f"cutoff {model.hypers.cutoff:g} Angstrom",
+        f"functionals  {functionals}",
+        f"elements     {elements}: {' '.join(chemical_symbols[z] for z in model.card.elements)}",
+    ]
+    lines += [f"data         {name} ({digest})" for name, digest in model.card.data.items()]
+    lines += [f"{key:<12} {value:.5g}" for key, value in model.card.metrics.items()]
+    return lines
+
+
+def _print_rows(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

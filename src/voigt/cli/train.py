@@ -1,0 +1,152 @@
+"""`voigt train`: from a recipe to a model file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voigt.cli.faults import one_sentence, tell
+from voigt.errors import RecipeError
+
+if TYPE_CHECKING:
+    from voigt.training.recipe import Recipe
+
+INTERRUPTED = 130
+RECIPES = Path(__file__).resolve().parent.parent / "training" / "recipes"
+
+
+def train(
+    recipe: Annotated[str, typer.Argument(metavar="RECIPE", help="YAML file, or the name of a recipe that ships.")],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the run; by default runs/<name>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    folds: Annotated[
+        int | None, typer.Option(min=2, metavar="K", help="Cross-validate: K networks, each scored on its own fold.")
+    ] = None,
+    members: Annotated[
+        int | None, typer.Option(min=2, metavar="M", help="Train an ensemble of M networks, one seed each.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Instead of the recipe's seed.")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, e.g. optimizer.lr=0.002."),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Train a network as a recipe says."""
+    with one_sentence(debug):
+        from voigt.training.recipe import load_recipe
+
+        if folds is not None and members is not None:
+            raise RecipeError("--folds and --members exclude each other; cross-validate first, then train the ensemble")
+        shipped = RECIPES / f"{recipe}.yaml"
+        given = load_recipe(shipped if shipped.is_file() and not Path(recipe).exists() else recipe)
+        changed = changed_recipe(given, [*(changes or []), *([f"seed={seed}"] if seed is not None else [])])
+        _start_log(debug)
+        _train(changed, output or Path("runs") / changed.name, resume, folds, members)
+
+
+def changed_recipe(recipe: Recipe, changes: list[str]) -> Recipe:
+    """The recipe with keys replaced, `key.sub=value`; values are YAML, numbers in a key count list items from 0.
+
+    Raises
+    ------
+    RecipeError
+        A change is no assignment, or the result is no valid recipe.
+    """
+    import yaml
+
+    from voigt.training.recipe import parse_recipe
+
+    if not changes:
+        return recipe
+    content = recipe.model_dump(mode="json")
+    for change in changes:
+        key, sign, text = change.partition("=")
+        if not sign or not key:
+            raise RecipeError(f"--set {change} is no assignment; write --set key=value or --set section.key=value")
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise RecipeError(f"--set {change}: the value is no YAML; quote it") from error
+        *sections, last = key.split(".")
+        target: Any = content
+        for section in sections:
+            target = _enter(target, section, change)
+        if isinstance(target, list):
+            _enter(target, last, change)
+            target[int(last)] = value
+        else:
+            target[last] = value
+    return parse_recipe(content, "recipe with --set")
+
+
+def _enter(target: Any, name: str, change: str) -> Any:
+    if isinstance(target, list) and name.isdigit() and int(name) < len(target):
+        return target[int(name)]
+    if isinstance(target, dict) and isinstance(target.get(name), (dict, list)):
+        return target[name]
+    raise RecipeError(
+        f"--set {change}: the recipe has no section '{name}'; check its spelling against docs/training.md"
+    )
+
+
+def _train(recipe: Recipe, folder: Path, resume: bool, folds: int | None, members: int | None) -> None:
+    from voigt.training.crossval import cross_validate
+    from voigt.training.ensemble import train_ensemble
+    from voigt.training.run import TrainingStopped
+    from voigt.training.run import train as train_one
+
+    try:
+        if folds is not None:
+            validation = cross_validate(recipe, folds, folder, resume)
+            for result in validation.folds:
+                typer.echo(f"model {result.model}")
+            _print_rows(
+                ("metric", "mean of folds", "std"),
+                *((name, f"{mean:.5g}", f"{validation.std[name]:.2g}") for name, mean in validation.mean.items()),
+            )
+        elif members is not None:
+            from voigt.models.checkpoint import load_model
+
+            path = train_ensemble(recipe, members, folder, resume)
+            typer.echo(f"model {path}")
+            _print_metrics("metric (mean of members)", load_model(path).card.metrics)
+        else:
+            single = train_one(recipe, folder, resume)
+            typer.echo(f"model {single.model}")
+            _print_metrics("metric", single.metrics)
+            tell(f"trained in {single.seconds:.0f} s")
+    except TrainingStopped as error:
+        tell(f"voigt: {error}")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _start_log(debug: bool) -> None:
+    """Progress lines of training to standard error, without the advice of lightning."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    own = logging.getLogger("voigt")
+    own.handlers = [handler]
+    own.setLevel(logging.INFO)
+    own.propagate = False
+    if not debug:
+        for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def _print_metrics(heading: str, metrics: Mapping[str, float]) -> None:
+    _print_rows((heading, "value"), *((name, f"{value:.5g}") for name, value in metrics.items()))
+
+
+def _print_rows(*rows: tuple[str, ...]) -> None:
+    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
+    for row in rows:
+        typer.echo(
+            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        )

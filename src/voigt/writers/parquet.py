@@ -1,0 +1,85 @@
+"""Predictions as Parquet, one crystal a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voigt.files import atomic_write
+from voigt.tensors.properties import PROPERTIES
+from voigt.writers.layout import flat, norm, reduced_formula
+
+if TYPE_CHECKING:
+    from voigt.prediction import Prediction
+
+ROWS = 1024
+"""Crystals of one row group."""
+
+
+def row(prediction: Prediction, model: str) -> dict[str, Any]:
+    """One crystal as a row, see `write_parquet`."""
+    columns: dict[str, Any] = {
+        "id": prediction.id,
+        "formula": reduced_formula(prediction.atoms),
+        "spacegroup": prediction.symmetry.number,
+        "model": model,
+        "functional": prediction.functional,
+    }
+    for name, value in prediction.values.items():
+        prop = PROPERTIES[name]
+        values = flat(prop, value).reshape(-1).tolist()
+        columns[name] = values if prop.rank else values[0]
+        spread = prediction.spread.get(name)
+        columns[f"{name}_spread"] = None if spread is None else float(norm(prop, spread).mean())
+    columns["warnings"] = list(prediction.warnings)
+    return columns
+
+
+def write_parquet(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+    """Write a table, a row group at a time; returns the number of crystals.
+
+    Columns: id, formula, spacegroup (number), model, functional; for every property its components as list<double>
+    (row-major, atoms in the order of the input, Voigt order xx yy zz yz zx xy for piezo and elastic; scalars as
+    double) and `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one network;
+    warnings as list<string>.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    count = 0
+    remaining = iter(predictions)
+    with atomic_write(path, "wb") as stream:
+        first = next(remaining, None)
+        schema = pa.schema(_fields(list(first.values) if first is not None else []))
+        with pq.ParquetWriter(stream, schema) as table:
+            everything = chain([] if first is None else [first], remaining)
+            for group in _groups(everything, ROWS):
+                table.write_table(pa.Table.from_pylist([row(entry, model) for entry in group], schema=schema))
+                count += len(group)
+    return count
+
+
+def _fields(properties: Sequence[str]) -> list[Any]:
+    import pyarrow as pa
+
+    fields = [pa.field(name, pa.string()) for name in ("id", "formula", "model", "functional")]
+    fields.insert(2, pa.field("spacegroup", pa.int16()))
+    for name in properties:
+        prop = PROPERTIES[name]
+        kind = pa.list_(pa.float64()) if prop.rank or prop.per == "atom" else pa.float64()
+        fields += [pa.field(name, kind, metadata={"unit": prop.unit, "meaning": prop.meaning})]
+        fields += [pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit})]
+    return [*fields, pa.field("warnings", pa.list_(pa.string()))]
+
+
+def _groups(items: Iterable[Prediction], size: int) -> Iterator[list[Prediction]]:
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group

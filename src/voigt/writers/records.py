@@ -1,0 +1,79 @@
+"""Predictions as JSON: a list with one object for each crystal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voigt.files import atomic_write
+from voigt.tensors.properties import PROPERTIES, Property
+from voigt.writers.layout import layout_text, reduced_formula, stored
+
+if TYPE_CHECKING:
+    from voigt.prediction import Prediction
+
+
+def record(prediction: Prediction, model: str) -> dict[str, Any]:
+    """One crystal as dictionaries, lists, numbers and text.
+
+    Tensors are nested lists in the axes of `cell`; each property states unit, meaning of its indices and layout. `raw`
+    is the prediction before sum rule and symmetry projection, `spread` the standard deviation over an ensemble. What
+    is not finite becomes null.
+    """
+    atoms, symmetry = prediction.atoms, prediction.symmetry
+    return {
+        "id": prediction.id,
+        "formula": reduced_formula(atoms),
+        "model": model,
+        "functional": prediction.functional,
+        "spacegroup": {"number": symmetry.number, "international": symmetry.international},
+        "elements": atoms.get_chemical_symbols(),
+        "cell": atoms.cell.array.tolist(),
+        "scaled_positions": atoms.get_scaled_positions(wrap=False).tolist(),
+        "properties": {name: _property(prediction, PROPERTIES[name]) for name in prediction.values},
+        "charge_drift": None if prediction.drift is None else _plain(prediction.drift),
+        "warnings": list(prediction.warnings),
+    }
+
+
+def write_json(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+    """Write a JSON list, crystal by crystal; returns their number.
+
+    Raises
+    ------
+    OutputError
+        The file cannot be written.
+    """
+    count = 0
+    with atomic_write(path) as stream:
+        stream.write("[")
+        for prediction in predictions:
+            stream.write("\n" if count == 0 else ",\n")
+            json.dump(record(prediction, model), stream, allow_nan=False)
+            count += 1
+        stream.write("\n]\n")
+    return count
+
+
+def _property(prediction: Prediction, prop: Property) -> dict[str, Any]:
+    name = prop.name
+    return {
+        "unit": prop.unit,
+        "meaning": prop.meaning,
+        "layout": layout_text(prop),
+        "value": _plain(stored(prop, prediction.values[name])),
+        "raw": _plain(stored(prop, prediction.raw[name])),
+        "spread": _plain(stored(prop, prediction.spread[name])) if name in prediction.spread else None,
+        "symmetry_residual": prediction.residual.get(name),
+    }
+
+
+def _plain(array: NDArray[np.float64]) -> Any:
+    plain = array.astype(object)
+    plain[~np.isfinite(array)] = None
+    return plain.tolist()

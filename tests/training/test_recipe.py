@@ -1,0 +1,204 @@
+"""Recipes: everything wrong with one is said at once, and what ships is right."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from voigt.errors import RecipeError
+from voigt.models.equivar.hypers import EquivarHypers
+from voigt.training.recipe import (
+    DataSource,
+    OptimizerSettings,
+    Recipe,
+    SplitSettings,
+    TargetSettings,
+    load_recipe,
+    parse_recipe,
+)
+
+MINIMAL = {"name": "mine", "data": [{"path": "a.extxyz"}], "targets": {"eps_inf": {}}}
+
+
+def message(**changes: object) -> str:
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({**MINIMAL, **changes}, "mine.yaml")
+    text = str(caught.value)
+    assert text.startswith("mine.yaml: ")
+    return text
+
+
+def written(folder: Path, **changes: object) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({**MINIMAL, **changes}))
+    return path
+
+
+def test_three_keys_are_enough():
+    recipe = parse_recipe(MINIMAL, "mine.yaml")
+    assert recipe.model.properties == ("eps_inf",)
+    assert recipe.split.kind == "stored"
+    assert recipe.optimizer.lr == 0.005
+
+
+def test_targets_name_what_the_model_predicts():
+    recipe = parse_recipe({**MINIMAL, "model": {"channels": 8}}, "mine.yaml")
+    assert (recipe.model.properties, recipe.model.channels) == (("eps_inf",), 8)
+    text = message(model={"properties": ["born_charges"]})
+    assert "targets (eps_inf)" in text
+    assert "model.properties (born_charges)" in text
+
+
+def test_all_faults_in_one_error():
+    text = message(
+        epoch=3,
+        targets={"eps_inf": {"los": "l1"}, "born": {}},
+        optimizer={"lr": "fast", "ema": 1.0},
+        model={"chanels": 8},
+        batch_size=0,
+        split={"kind": "random", "fractions": [0.8, 0.2]},
+    )
+    for part in (
+        "epoch: unknown key",
+        "targets.eps_inf.los: unknown key",
+        "optimizer.lr: ",
+        "(got 'fast')",
+        "optimizer.ema: ",
+        "model.chanels: unknown key",
+        "batch_size: ",
+        "split.kind: ",
+        "'stored'",
+        "split.fractions",
+    ):
+        assert part in text
+    assert "\n" not in text
+
+
+def test_missing_keys_are_listed():
+    with pytest.raises(RecipeError) as caught:
+        parse_recipe({"data": [{"functional": "PBE"}]}, "mine.yaml")
+    for key in ("name", "targets", "data.0.path"):
+        assert f"{key}: required key is missing" in str(caught.value)
+
+
+def test_unknown_property_is_a_fault_among_the_others():
+    text = message(targets={"born_charge": {}}, epochs=0)
+    assert "targets: unknown property 'born_charge'; choose from born_charges, eps_inf" in text
+    assert "epochs: " in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"name": "a/b"}, "name"),
+        ({"data": []}, "data"),
+        ({"data": [{"path": "a", "limit": 0}]}, "data.0.limit"),
+        ({"targets": {}}, "targets"),
+        ({"targets": {"eps_inf": {"weight": 0}}}, "targets.eps_inf.weight"),
+        ({"targets": None}, "targets"),
+        ({"model": None}, "model"),
+        ({"seed": -1}, "seed"),
+        ({"split": {"seed": -1}}, "split.seed"),
+        ({"split": {"fractions": [0, 0.5, 0.5]}}, "split.fractions"),
+        ({"split": {"fractions": [1.2, 0.1, -0.3]}}, "split.fractions"),
+        ({"precision": "16"}, "precision"),
+        ({"steps_per_checkpoint": 0}, "steps_per_checkpoint"),
+        ({"patience": 0}, "patience"),
+        ({"threads": 0}, "threads"),
+        ({"symmetry": 0}, "symmetry"),
+    ],
+)
+def test_impossible_values(changes, key):
+    assert f"{key}: " in message(**changes)
+
+
+def test_values_as_yaml_gives_them(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "name: mine\ndata: [{path: a.extxyz}]\ntargets: {born_charges: {scale: 2}}\nprecision: 64\n"
+        "optimizer: {lr: 5e-3}\nsymmetry: null\n"
+    )
+    recipe = load_recipe(path)
+    assert (recipe.precision, recipe.optimizer.lr, recipe.symmetry) == ("64", 0.005, None)
+
+
+class TestFiles:
+    def test_missing(self, tmp_path):
+        with pytest.raises(RecipeError, match=r"no recipe .*absent\.yaml"):
+            load_recipe(tmp_path / "absent.yaml")
+
+    @pytest.mark.parametrize("content", ["name: [unclosed", "a: b: c", "\tname: x"])
+    def test_not_yaml(self, tmp_path, content):
+        path = tmp_path / "mine.yaml"
+        path.write_text(content)
+        with pytest.raises(RecipeError, match="is not readable YAML") as caught:
+            load_recipe(path)
+        assert "\n" not in str(caught.value)
+        assert str(path) in str(caught.value)
+
+    def test_binary_and_folder(self, tmp_path):
+        path = tmp_path / "mine.yaml"
+        path.write_bytes(b"\xff\xfe\x00\x01")
+        for bad in (path, tmp_path):
+            with pytest.raises(RecipeError, match="is not readable YAML"):
+                load_recipe(bad)
+
+    @pytest.mark.parametrize("content", ["", "- a\n- b\n", "just words\n", "3\n"])
+    def test_no_mapping(self, tmp_path, content):
+        path = tmp_path / "mine.yaml"
+        path.write_text(content)
+        with pytest.raises(RecipeError, match="must hold keys and values"):
+            load_recipe(path)
+
+    def test_the_file_is_named(self, tmp_path):
+        path = written(tmp_path, epoch=3)
+        with pytest.raises(RecipeError, match="epoch: unknown key") as caught:
+            load_recipe(path)
+        assert str(path) in str(caught.value)
+
+
+class TestDataRoot:
+    @pytest.fixture(autouse=True)
+    def clean(self, monkeypatch):
+        monkeypatch.delenv("VOIGT_DATA", raising=False)
+
+    def test_relative_to_the_recipe(self, tmp_path, monkeypatch):
+        monkeypatch.chdir(tmp_path.parent)
+        assert load_recipe(written(tmp_path)).data_root == str(tmp_path.resolve())
+        assert load_recipe(written(tmp_path, data_root="../data")).data_root == str(tmp_path.resolve().parent / "data")
+
+    def test_absolute(self, tmp_path):
+        assert load_recipe(written(tmp_path, data_root="/somewhere/else")).data_root == "/somewhere/else"
+
+    def test_environment_overrides(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("VOIGT_DATA", "/big/disk")
+        assert load_recipe(written(tmp_path, data_root="../data")).data_root == "/big/disk"
+
+
+@pytest.mark.parametrize(
+    "section", [Recipe, DataSource, SplitSettings, TargetSettings, OptimizerSettings, EquivarHypers]
+)
+def test_every_field_is_described(section: type[BaseModel]):
+    bare = [name for name, field in section.model_fields.items() if not field.description]
+    assert bare == []
+    assert section.model_config["extra"] == "forbid"
+
+
+def shipped() -> list[Path]:
+    folder = Path(str(files("voigt.training") / "recipes"))
+    return sorted(folder.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", shipped(), ids=lambda path: path.stem)
+def test_shipped_recipes(path):
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert all(not Path(source.path).is_absolute() for source in recipe.data)
+
+
+def test_there_is_a_recipe_for_the_default_model():
+    assert "born" in [path.stem for path in shipped()]

@@ -1,0 +1,217 @@
+"""Where training starts: at the trivial prediction, or at what another model knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.training.synthetic import labelled_crystals, recipe, write_data
+
+from voigt.errors import RecipeError, WeightsError
+from voigt.models.checkpoint import ModelCard, save_model
+from voigt.models.equivar.model import Equivar
+from voigt.structures.batch import CrystalBatch, CrystalGraph, collate
+from voigt.training.datamodule import read_data, training_graph
+from voigt.training.losses import total_loss
+from voigt.training.recipe import Recipe
+from voigt.training.run import train
+from voigt.training.start import initial_network
+
+
+def graphs_of(tiny: Recipe, part: str = "train") -> list[CrystalGraph]:
+    return [training_graph(crystal, tiny) for crystal in read_data(tiny).select(part)]
+
+
+def stored(folder: Path, network: Equivar, *others: Equivar) -> str:
+    path = folder / "source.safetensors"
+    save_model([network, *others], path, ModelCard(elements=(8,)))
+    return str(path)
+
+
+def outputs(network: Equivar, batch: CrystalBatch) -> dict[str, torch.Tensor]:
+    with torch.no_grad():
+        return network(batch)
+
+
+@pytest.fixture
+def world(tmp_path):
+    write_data(tmp_path)
+    return tmp_path
+
+
+class TestReferences:
+    def test_charges_start_at_the_mean_of_their_element(self, world):
+        tiny = recipe(world)
+        crystals = read_data(tiny).select("train")
+        network = initial_network(tiny, graphs_of(tiny))
+        readout = network.readouts["born_charges"]
+        for symbol, number in (("Mg", 12), ("O", 8), ("Ti", 22)):
+            charges = np.concatenate([c.targets["born_charges"][c.atoms.symbols == symbol] for c in crystals])
+            expected = np.trace(charges.mean(axis=0)) / 3 * np.eye(3)
+            features = torch.zeros(1, 12, tiny.model.channels)
+            with torch.no_grad():
+                tensor = readout(features, torch.tensor([number]))[0] - readout(features, torch.tensor([0]))[0]
+            np.testing.assert_allclose(tensor.numpy(), expected, atol=1e-5)
+
+    def test_elements_that_were_not_seen_have_no_charge(self, world):
+        tiny = recipe(world)
+        reference = initial_network(tiny, graphs_of(tiny)).readouts["born_charges"].reference.weight
+        assert torch.count_nonzero(reference[79]) == 0
+        assert torch.count_nonzero(reference[8]) == 1
+
+    def test_only_training_crystals_matter(self, world):
+        tiny = recipe(world)
+        frames = labelled_crystals()
+        for atoms in frames[9:]:
+            atoms.arrays["born_charges"] *= 10
+        before = initial_network(tiny, graphs_of(tiny)).state_dict()
+        write_data(world, frames)
+        after = initial_network(tiny, graphs_of(tiny)).state_dict()
+        assert all(torch.equal(before[key], after[key]) for key in before)
+
+    def test_the_first_prediction_is_sensible(self, world):
+        tiny = recipe(world)
+        batch = collate(graphs_of(tiny))
+        output = outputs(initial_network(tiny, graphs_of(tiny)), batch)
+        for name in ("born_charges", "eps_inf"):
+            label = batch.targets[name]
+            trivial = (label - label.mean(dim=0)).abs().mean() if name == "eps_inf" else label.abs().mean()
+            assert (output[name] - label).abs().mean() < 1.5 * trivial
+        assert (output["born_charges"] - batch.targets["born_charges"]).abs().mean() < 0.4 * trivial_charge(batch)
+
+    def test_absent_labels_are_left_out(self, world):
+        tiny = recipe(world)
+        frames = labelled_crystals()
+        for atoms in frames[:9:2]:
+            del atoms.arrays["born_charges"], atoms.info["eps_inf"]
+        half = [atoms for atoms in frames if "eps_inf" in atoms.info]
+        write_data(world, frames)
+        padded = initial_network(tiny, graphs_of(tiny)).state_dict()
+        write_data(world, half)
+        bare = initial_network(tiny, graphs_of(tiny)).state_dict()
+        assert all(torch.equal(value, padded[key]) for key, value in bare.items())
+
+    def test_no_label_at_all_leaves_finite_weights(self, world):
+        frames = labelled_crystals()
+        frames[-1].info.update(piezo_total=[1.0] * 18, elastic=np.eye(6).ravel().tolist(), band_gap=1.0)
+        write_data(world, frames)
+        names = ("born_charges", "eps_inf", "piezo_total", "elastic", "band_gap")
+        tiny = recipe(world, targets={name: {} for name in names})
+        network = initial_network(tiny, graphs_of(tiny))
+        assert all(torch.isfinite(parameter).all() for parameter in network.parameters())
+
+    def test_seed_and_precision(self, world):
+        graphs = graphs_of(recipe(world))
+        first, same, other = (initial_network(recipe(world, seed=seed), graphs).state_dict() for seed in (3, 3, 4))
+        assert all(torch.equal(first[key], same[key]) for key in first)
+        assert not torch.equal(first["input.weight"], other["input.weight"])
+        double = recipe(world, precision="64")
+        assert {p.dtype for p in initial_network(double, graphs_of(double)).parameters()} == {torch.float64}
+
+
+def trivial_charge(batch: CrystalBatch) -> torch.Tensor:
+    return batch.targets["born_charges"].abs().mean()
+
+
+class TestFineTuning:
+    def test_starts_at_the_trained_model(self, world):
+        tiny = recipe(world)
+        source = initial_network(recipe(world, seed=7), graphs_of(tiny))
+        tuned = initial_network(recipe(world, finetune=stored(world, source)), graphs_of(tiny))
+        for (name, value), copied in zip(source.named_parameters(), tuned.parameters(), strict=True):
+            assert torch.equal(value, copied), name
+
+    def test_starts_lower_than_from_scratch(self, world):
+        trained = train(recipe(world, epochs=20), world / "run").model
+        write_data(world, labelled_crystals(seed=1))
+        losses = {}
+        for key, finetune in (("scratch", None), ("tuned", str(trained))):
+            tiny = recipe(world, finetune=finetune)
+            graphs = graphs_of(tiny)
+            batch = collate(graphs)
+            total, _ = total_loss(outputs(initial_network(tiny, graphs), batch), batch.targets, tiny.targets)
+            losses[key] = total.item()
+        assert losses["tuned"] < 0.6 * losses["scratch"]
+        tuned = train(recipe(world, epochs=2, finetune=str(trained)), world / "tuned")
+        scratch = train(recipe(world, epochs=2), world / "scratch")
+        assert tuned.metrics["val/loss"] < scratch.metrics["val/loss"]
+
+    def test_a_member_of_an_ensemble(self, world):
+        graphs = graphs_of(recipe(world))
+        members = [initial_network(recipe(world, seed=seed), graphs) for seed in (1, 2)]
+        path = stored(world, *members)
+        tuned = initial_network(recipe(world, finetune=path, member=1), graphs)
+        assert torch.equal(tuned.input.weight, members[1].input.weight)
+        with pytest.raises(RecipeError, match="has 2 members, there is no member 2"):
+            initial_network(recipe(world, finetune=path, member=2), graphs)
+
+    def test_other_hyper_parameters_are_named_with_their_values(self, world):
+        graphs = graphs_of(recipe(world))
+        path = stored(world, initial_network(recipe(world), graphs))
+        with pytest.raises(RecipeError, match=r"must have channels = 8, cutoff = 4\.0$"):
+            initial_network(recipe(world, finetune=path, model={"channels": 16, "cutoff": 5.0}), graphs)
+
+    def test_no_such_model(self, world):
+        with pytest.raises(WeightsError, match="no model 'absent'"):
+            initial_network(recipe(world, finetune="absent"), graphs_of(recipe(world)))
+
+    def test_a_new_property_starts_at_its_mean(self, world):
+        frames = labelled_crystals()
+        for k, atoms in enumerate(frames):
+            atoms.info["formation_energy"] = -2.0 + 0.01 * k
+        write_data(world, frames)
+        graphs = graphs_of(recipe(world))
+        path = stored(world, initial_network(recipe(world, seed=7), graphs))
+        more = recipe(world, finetune=path, targets={"born_charges": {}, "formation_energy": {}})
+        network = initial_network(more, graphs_of(more))
+        energy = outputs(network, collate(graphs_of(more)))["formation_energy"]
+        assert (energy + 2.0).abs().max() < 1.0
+        assert torch.equal(network.input.weight, initial_network(recipe(world, seed=7), graphs).input.weight)
+
+
+class TestFunctionals:
+    """A functional is known by its name, never by its place in the list."""
+
+    @pytest.fixture
+    def source(self, world) -> tuple[Equivar, str]:
+        tiny = recipe(world, seed=7, model={"functionals": ["PBEsol", "PBE"]})
+        network = initial_network(tiny, graphs_of(tiny))
+        return network, stored(world, network)
+
+    def predicted(self, network: Equivar, world: Path, functional: str | None) -> torch.Tensor:
+        tiny = recipe(world, model={"functionals": list(network.hypers.functionals)})
+        crystals = graphs_of(recipe(world))
+        batch = collate(crystals)
+        named = type(batch)(**{**vars(batch), "functional": (functional,) * batch.num_crystals})
+        assert tiny.model.functionals == network.hypers.functionals
+        return outputs(network, named)["born_charges"]
+
+    def tuned(self, world: Path, path: str, *functionals: str) -> Equivar:
+        tiny = recipe(world, finetune=path, model={"functionals": list(functionals)})
+        return initial_network(tiny, graphs_of(recipe(world)))
+
+    def test_order_may_change(self, world, source):
+        network, path = source
+        turned = self.tuned(world, path, "PBE", "PBEsol")
+        for name in ("PBE", "PBEsol"):
+            assert torch.equal(self.predicted(turned, world, name), self.predicted(network, world, name))
+        assert not torch.equal(self.predicted(turned, world, "PBE"), self.predicted(turned, world, "PBEsol"))
+
+    def test_a_new_one_starts_as_the_default(self, world, source):
+        network, path = source
+        grown = self.tuned(world, path, "SCAN", "PBE")
+        assert torch.equal(self.predicted(grown, world, "SCAN"), self.predicted(network, world, "PBEsol"))
+        assert torch.equal(self.predicted(grown, world, "PBE"), self.predicted(network, world, "PBE"))
+
+    def test_without_functionals_the_default_is_built_in(self, world, source):
+        network, path = source
+        plain = self.tuned(world, path)
+        torch.testing.assert_close(self.predicted(plain, world, None), self.predicted(network, world, "PBEsol"))
+
+    def test_from_a_model_without_functionals(self, world):
+        source = initial_network(recipe(world, seed=7), graphs_of(recipe(world)))
+        grown = self.tuned(world, stored(world, source), "PBEsol", "PBE")
+        for name in ("PBE", "PBEsol"):
+            torch.testing.assert_close(self.predicted(grown, world, name), self.predicted(source, world, None))
