@@ -282,7 +282,7 @@ def compare(interactions: int, one_layer: bool, compiled: bool, quick: bool) -> 
         training["Voigt, compiled"]()
         compile_seconds = time.perf_counter() - start
         log(f"  compiled in {compile_seconds:.0f} s (not in the times below)")
-    rounds = 1 if quick else 5
+    rounds = 1 if quick else 5 if one_layer else 3
     forward, step = interleaved(inference, rounds), interleaved(training, rounds)
     plain = "e3nn, plain"
     result: dict[str, Any] = {"title": title, "edges": len(batch.edge_source), "compile_seconds": compile_seconds}

@@ -66,13 +66,12 @@ def test_shuffled_atoms_get_shuffled_charges(model: LoadedModel) -> None:
 def test_spread_is_that_of_the_members(model: LoadedModel) -> None:
     """Mean and standard deviation of two networks, each asked alone."""
     atoms = crystals.quartz()
-    alone = [
-        voigt.predict(atoms, LoadedModel("one", (member,), model.card))[0].raw["born_charges"]
-        for member in model.members
-    ]
+    members = [LoadedModel("one", (member,), model.card) for member in model.members]
+    raw = [voigt.predict(atoms, member)[0].raw["born_charges"] for member in members]
+    final = [voigt.predict(atoms, member)[0].values["born_charges"] for member in members]
     (both,) = voigt.predict(atoms, model)
-    np.testing.assert_allclose(both.raw["born_charges"], (alone[0] + alone[1]) / 2, atol=1e-6)
-    np.testing.assert_allclose(both.spread["born_charges"], abs(alone[0] - alone[1]) / np.sqrt(2), atol=1e-6)
+    np.testing.assert_allclose(both.raw["born_charges"], (raw[0] + raw[1]) / 2, atol=1e-6)
+    np.testing.assert_allclose(both.spread["born_charges"], abs(final[0] - final[1]) / np.sqrt(2), atol=1e-5)
     assert voigt.predict(atoms, LoadedModel("one", model.members[:1], model.card))[0].spread == {}
 
 

@@ -85,7 +85,7 @@ def predict(
     Examples
     --------
     >>> import voigt
-    >>> voigt.predict("examples/MgO.poscar")[0].values["born_charges"].shape
+    >>> voigt.predict("examples/MgO.vasp")[0].values["born_charges"].shape
     (2, 3, 3)
     """
     loaded = model if isinstance(model, LoadedModel) else load_model(model)

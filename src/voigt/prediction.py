@@ -18,8 +18,11 @@ from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, coll
 from voigt.structures.domain import metal_reason
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.projection import project_atoms, project_crystal, residual
-from voigt.tensors.properties import PROPERTIES
+from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.sum_rule import acoustic_sum_rule
+
+SPREAD_WARNING = 0.2
+"""Root mean square over an atom's nine components, e: beyond it the members of an ensemble disagree."""
 
 
 @dataclass(frozen=True)
@@ -168,28 +171,43 @@ def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings:
     for indices in pack([entry.graph for entry in prepared], settings.max_edges):
         chosen = [prepared[i] for i in indices]
         batch = collate([entry.graph for entry in chosen])
-        means, spreads = _ensemble(model, batch, names)
+        means, corrected, spreads = _ensemble(model, batch, names, settings.sum_rule)
         starts = np.concatenate([[0], np.cumsum(batch.num_atoms.numpy())])
         for k, entry in enumerate(chosen):
             atoms_rows = slice(int(starts[k]), int(starts[k + 1]))
             raw = {n: _rows(v, n, k, atoms_rows) for n, v in means.items()}
             spread = {n: _rows(v, n, k, atoms_rows) for n, v in spreads.items()}
-            predictions.append(_finish(model, entry, raw, spread, settings))
+            neutral = {n: _rows(v, n, k, atoms_rows) for n, v in corrected.items()}
+            predictions.append(_finish(model, entry, raw, neutral, spread, settings))
     return predictions
 
 
 def _ensemble(
-    model: LoadedModel, batch: CrystalBatch, names: Sequence[str]
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Mean over the members before and after their own sum rule, and the standard deviation of what is delivered."""
     with torch.no_grad():
-        outputs = [member.predict_raw(batch) for member in model.members]
-    means, spreads = {}, {}
+        outputs = [member.predict_both(batch) for member in model.members]
+    means, neutral, spreads = {}, {}, {}
     for name in names:
-        stack = torch.stack([output[name] for output in outputs]).double()
-        means[name] = stack.mean(dim=0)
+        raws = torch.stack([raw[name] for raw, _ in outputs]).double()
+        means[name] = raws.mean(dim=0)
+        stack = torch.stack([own[name] for _, own in outputs]).double()
+        neutral[name] = stack.mean(dim=0)
         if len(outputs) > 1:
-            spreads[name] = stack.std(dim=0)
-    return means, spreads
+            spreads[name] = (stack if sum_rule else raws).std(dim=0)
+    return means, neutral, spreads
+
+
+def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
+    rotations = torch.as_tensor(symmetry.rotations)
+    if prop.per == "atom":
+        return project_atoms(tensor, rotations, torch.as_tensor(symmetry.permutations))
+    return project_crystal(tensor, rotations, prop.rank)
+
+
+def _largest_rms(spread: NDArray[np.float64]) -> float:
+    return float(np.sqrt(np.square(spread).mean(axis=(1, 2))).max())
 
 
 def _rows(value: Tensor, name: str, crystal: int, atoms: slice) -> NDArray[np.float64]:
@@ -201,21 +219,21 @@ def _finish(
     model: LoadedModel,
     entry: Prepared,
     raw: dict[str, NDArray[np.float64]],
+    neutral: dict[str, NDArray[np.float64]],
     spread: dict[str, NDArray[np.float64]],
     settings: Settings,
 ) -> Prediction:
+    warnings = entry.warnings
+    if "born_charges" in spread and (disagreement := _largest_rms(spread["born_charges"])) > SPREAD_WARNING:
+        warnings += (f"the members of the ensemble disagree by up to {disagreement:.2f} e on an atom's Born charges",)
     values, residuals, drift = {}, {}, None
-    rotations = torch.as_tensor(entry.symmetry.rotations)
-    permutations = torch.as_tensor(entry.symmetry.permutations)
     for name, array in raw.items():
-        prop, tensor = PROPERTIES[name], torch.as_tensor(array)
+        prop = PROPERTIES[name]
+        tensor = torch.as_tensor(neutral[name] if settings.sum_rule else array)
         if prop.rank:
-            if prop.per == "atom":
-                projected = project_atoms(tensor, rotations, permutations)
-            else:
-                projected = project_crystal(tensor, rotations, prop.rank)
-            residuals[name] = float(residual(tensor, projected))
-            tensor = projected if settings.symmetrize else tensor
+            before = torch.as_tensor(array)
+            residuals[name] = float(residual(before, _projected(before, prop, entry.symmetry)))
+            tensor = _projected(tensor, prop, entry.symmetry) if settings.symmetrize else tensor
         if name == "born_charges":
             drift = array.sum(axis=0)
             if settings.sum_rule:
@@ -234,5 +252,5 @@ def _finish(
         residual=residuals,
         symmetry=entry.symmetry,
         functional=settings.functional or next(iter(model.hypers.functionals or model.card.functionals), None),
-        warnings=entry.warnings,
+        warnings=warnings,
     )

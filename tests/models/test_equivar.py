@@ -13,15 +13,8 @@ from tests import crystals
 
 from voigt.errors import DomainError
 from voigt.models.equivar.hypers import EquivarHypers, preset
-from voigt.models.equivar.layers import (
-    Couplings,
-    RadialBasis,
-    SharedStrengths,
-    compiled_messages,
-    messages,
-    shifted_softplus,
-    unrolled_messages,
-)
+from voigt.models.equivar.layers import RadialBasis, SharedStrengths, shifted_softplus
+from voigt.models.equivar.messages import Couplings, compiled_messages, messages, unrolled_messages
 from voigt.models.equivar.model import Equivar, feature_rotation
 from voigt.models.equivar.paths import NODE_ROWS, NODE_TYPES, Path, coupling_paths
 from voigt.structures.batch import build_graph, collate

@@ -40,10 +40,32 @@ def features(count: int = 5) -> torch.Tensor:
     return torch.randn(count, 12, CHANNELS, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+def high_degrees(count: int = 5) -> dict[str, torch.Tensor]:
+    """Features of the types that nodes do not carry."""
+    generator = torch.Generator().manual_seed(2)
+    sizes = {kind: o3.Irrep(kind).dim for kind in ("2o", "3o", "4e")}
+    return {
+        kind: torch.randn(count, size, CHANNELS, generator=generator, dtype=torch.float64)
+        for kind, size in sizes.items()
+    }
+
+
+HIGH = high_degrees()
+
+
 def action(rotation: np.ndarray) -> torch.Tensor:
     """(12, 12) matrix of an orthogonal operation on the node types, from e3nn."""
-    matrix = torch.tensor(rotation)
-    return torch.block_diag(*(o3.Irrep(kind).D_from_matrix(matrix) for kind in NODE_TYPES)).double()
+    return torch.block_diag(*(wigner(kind, rotation) for kind in NODE_TYPES))
+
+
+def wigner(kind: str, rotation: np.ndarray) -> torch.Tensor:
+    """From e3nn, which rounds its generators to the default type."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return o3.Irrep(kind).D_from_matrix(torch.tensor(rotation))
+    finally:
+        torch.set_default_dtype(before)
 
 
 def symmetric(seed: int, count: int = 50, size: float = 1.0) -> torch.Tensor:
@@ -60,32 +82,35 @@ def stiffness(seed: int, count: int = 20) -> torch.Tensor:
 @pytest.mark.parametrize("name", PROPERTIES)
 class TestEveryProperty:
     @pytest.mark.parametrize("operation", ROTATIONS)
-    def test_turns_with_the_features(self, name, operation):
+    @pytest.mark.parametrize("given", [True, False], ids=["high degrees", "products alone"])
+    def test_turns_with_the_features(self, name, operation, given):
         rotation = ROTATIONS[operation]
         module, x, prop = readout(name), features(), PROPERTIES[name]
+        high = HIGH if given else {}
+        turned_high = {kind: wigner(kind, rotation) @ rows for kind, rows in high.items()}
         with torch.no_grad():
-            tensor, turned = module(x, NUMBERS), module(action(rotation) @ x, NUMBERS)
+            tensor, turned = module(x, NUMBERS, high), module(action(rotation) @ x, NUMBERS, turned_high)
         expected = tensor
         if prop.rank:
             expected = rotate(tensor, torch.tensor(rotation).expand(len(x), 3, 3), prop.rank)
-        torch.testing.assert_close(turned, expected, rtol=0, atol=1e-6 * float(tensor.abs().max()))
+        torch.testing.assert_close(turned, expected, rtol=0, atol=1e-9 * float(tensor.abs().max()))
 
     def test_shape_and_index_symmetry(self, name):
         prop = PROPERTIES[name]
         with torch.no_grad():
-            tensor = readout(name)(features(), NUMBERS)
+            tensor = readout(name)(features(), NUMBERS, HIGH)
         assert tensor.shape == (5, *prop.shape)
         swaps = {"ij=ji": [(1, 2)], "ijk=ikj": [(2, 3)], "ijkl=jikl=klij": [(1, 2), (3, 4)]}.get(prop.formula, [])
         for first, second in swaps:
-            torch.testing.assert_close(tensor.transpose(first, second), tensor, rtol=0, atol=1e-6)
+            torch.testing.assert_close(tensor.transpose(first, second), tensor, rtol=0, atol=1e-12)
         if prop.rank == 4:
-            torch.testing.assert_close(tensor.permute(0, 3, 4, 1, 2), tensor, rtol=0, atol=1e-6)
+            torch.testing.assert_close(tensor.permute(0, 3, 4, 1, 2), tensor, rtol=0, atol=1e-12)
 
     def test_every_component_can_be_reached(self, name):
         """As many independent outputs as the index formula has components (9, 6, 18, 21, 1)."""
         dimension = {"": 1, "ij": 9, "ij=ji": 6, "ijk=ikj": 18, "ijkl=jikl=klij": 21}[PROPERTIES[name].formula]
         with torch.no_grad():
-            tensors = readout(name, reference=False)(features(60), torch.ones(60, dtype=torch.int64))
+            tensors = readout(name, reference=False)(features(60), torch.ones(60, dtype=torch.int64), {})
         assert torch.linalg.matrix_rank(tensors.reshape(60, -1), rtol=1e-6) == dimension
 
     def test_bias_shifts_the_scalar_components_by_exactly_that(self, name):
@@ -94,25 +119,25 @@ class TestEveryProperty:
         assert count == {0: 1, 2: 1, 3: 0, 4: 2}[PROPERTIES[name].rank]
         shift = torch.arange(1.0, count + 1, dtype=torch.float64)
         with torch.no_grad():
-            before = module(features(), NUMBERS)
+            before = module(features(), NUMBERS, HIGH)
             module.bias += shift
-            after = module(features(), NUMBERS)
+            after = module(features(), NUMBERS, HIGH)
         change = module.scalar_components(after) - module.scalar_components(before)
-        torch.testing.assert_close(change, shift.expand(5, count), rtol=0, atol=1e-6)
+        torch.testing.assert_close(change, shift.expand(5, count), rtol=0, atol=1e-12)
         if PROPERTIES[name].rank == 2:  # nothing but a multiple of the identity has changed
             difference = after - before
             isotropic = difference.diagonal(dim1=1, dim2=2).mean(dim=1)
             torch.testing.assert_close(difference, isotropic[:, None, None] * torch.eye(3).double())
-            assert abs(float(isotropic[0])) == pytest.approx(1 / np.sqrt(3), rel=1e-6)
+            assert abs(float(isotropic[0])) == pytest.approx(1 / np.sqrt(3), rel=1e-12)
 
     def test_references_add_the_same_way_per_element(self, name):
         module = readout(name)
         with torch.no_grad():
-            before = module(features(), NUMBERS)
+            before = module(features(), NUMBERS, HIGH)
             module.reference.weight[8] += 0.5
-            change = module.scalar_components(module(features(), NUMBERS)) - module.scalar_components(before)
+            change = module.scalar_components(module(features(), NUMBERS, HIGH)) - module.scalar_components(before)
         expected = torch.where((NUMBERS == 8)[:, None], 0.5, 0.0).double().expand_as(change)
-        torch.testing.assert_close(change, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(change, expected, rtol=0, atol=1e-12)
 
 
 def test_a_plain_readout_is_linear():
@@ -120,7 +145,8 @@ def test_a_plain_readout_is_linear():
     with torch.no_grad():
         module.bias.zero_()
         x, y = features(), features().flip(0)
-        torch.testing.assert_close(module(x + 2 * y, NUMBERS), module(x, NUMBERS) + 2 * module(y, NUMBERS))
+        together = module(x + 2 * y, NUMBERS, {})
+        torch.testing.assert_close(together, module(x, NUMBERS, {}) + 2 * module(y, NUMBERS, {}))
 
 
 class TestBounds:

@@ -163,7 +163,7 @@ def _is_listed(entry: Path) -> bool:
 
 
 def _frames(items: Iterable[Source], several: bool) -> Iterator[Frame]:
-    used: dict[str, str] = {}
+    used: dict[str, _Holder] = {}
     for position, item in enumerate(items):
         if isinstance(item, str | os.PathLike):
             source = os.fspath(item)
@@ -197,7 +197,15 @@ def _numbered(items: Iterator[Parsed]) -> Iterator[tuple[int, bool, Parsed]]:
         index += 1
 
 
-def _frame(source: str, index: int, default: str, parsed: Parsed, used: dict[str, str]) -> Frame:
+@dataclass(frozen=True)
+class _Holder:
+    """Which frame has an id, and whether the frame itself names it."""
+
+    place: str
+    named: bool
+
+
+def _frame(source: str, index: int, default: str, parsed: Parsed, used: dict[str, _Holder]) -> Frame:
     """Check the atoms and settle the id; `used` maps ids to the frames that hold them and gains this one."""
     found = [parsed.problem] if parsed.problem is not None else []
     if parsed.atoms is not None:
@@ -205,15 +213,18 @@ def _frame(source: str, index: int, default: str, parsed: Parsed, used: dict[str
     identity = parsed.id
     if identity is None:
         identity = _unused(default, used)
-    elif identity in used:
-        found.append(f"duplicate id '{identity}' already used by {used[identity]}; give each frame its own id")
-    used.setdefault(identity, f"frame {index} of {source}")
+    elif identity in used and used[identity].named:
+        place = used[identity].place
+        found.append(f"duplicate id '{identity}' already used by {place}; give each frame its own id")
+    elif identity in used:  # only a default made from a file name: no reason to refuse this frame
+        identity = _unused(identity, used)
+    used.setdefault(identity, _Holder(f"frame {index} of {source}", parsed.id is not None))
     if found:
         return Frame(source, index, identity, None, ". ".join(found))
     return Frame(source, index, identity, parsed.atoms, None)
 
 
-def _unused(name: str, used: Mapping[str, str]) -> str:
+def _unused(name: str, used: Mapping[str, _Holder]) -> str:
     number, candidate = 1, name
     while candidate in used:
         number += 1

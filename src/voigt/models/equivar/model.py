@@ -141,11 +141,7 @@ class Equivar(nn.Module):
 
     def forward(self, batch: CrystalBatch) -> dict[str, Tensor]:
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
-        return self._predict(batch, neutral=True)
-
-    def predict_raw(self, batch: CrystalBatch) -> dict[str, Tensor]:
-        """The same with the Born charges as the network gives them, before any sum rule."""
-        return self._predict(batch, neutral=False)
+        return self.predict_both(batch)[1]
 
     def _high_degrees(self, batch: CrystalBatch, features: Tensor) -> dict[str, Tensor]:
         if not self.high:
@@ -156,11 +152,12 @@ class Equivar(nn.Module):
         scalars = features[:, 0].index_select(0, batch.orbit)
         return {kind: layer(scalars, edges, geometry, len(features)) for kind, layer in self.high.items()}
 
-    def _predict(self, batch: CrystalBatch, neutral: bool) -> dict[str, Tensor]:
+    def predict_both(self, batch: CrystalBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Two times the same outputs: Born charges as the network gives them, and after its own sum rule."""
         features = self.node_features(batch)
         numbers = batch.numbers[batch.representative]
         high = self._high_degrees(batch, features)
-        output = {}
+        raw = {}
         for name, readout in self.readouts.items():
             prop = PROPERTIES[name]
             value = readout(features, numbers, high)[batch.orbit]
@@ -169,13 +166,16 @@ class Equivar(nn.Module):
             if prop.per == "crystal":
                 total = value.new_zeros(batch.num_crystals, *prop.shape).index_add(0, batch.atom_crystal, value)
                 value = bounded(total / batch.num_atoms.view(-1, *[1] * prop.rank), prop)
-            elif name == "born_charges" and neutral and self.hypers.sum_rule != "none":
-                weights = None
-                if self.drift_weight is not None:
-                    weights = nn.functional.softplus(self.drift_weight(features[:, 0])[:, 0])[batch.orbit]
-                value = acoustic_sum_rule(value, batch.atom_crystal, batch.num_crystals, None, weights)
-            output[name] = value
-        return output
+            raw[name] = value
+        neutral = dict(raw)
+        if "born_charges" in raw and self.hypers.sum_rule != "none":
+            weights = None
+            if self.drift_weight is not None:
+                weights = nn.functional.softplus(self.drift_weight(features[:, 0])[:, 0])[batch.orbit]
+            neutral["born_charges"] = acoustic_sum_rule(
+                raw["born_charges"], batch.atom_crystal, batch.num_crystals, None, weights
+            )
+        return raw, neutral
 
 
 def feature_rotation(rotation: Tensor) -> Tensor:
