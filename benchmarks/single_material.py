@@ -86,7 +86,7 @@ def run(name: str, size: int | None, steps: int, model: str | None, folder: Path
         return json.loads(file.read_text(encoding="utf-8"))
     hypers: dict[str, Any] = {"channels": 32, "interactions": 3, "self_product": True}
     if model:
-        hypers = load_model(model).hypers.model_dump(exclude={"properties"})
+        hypers = load_model(model).hypers.model_dump(exclude={"properties", "functionals"})
     recipe = material_recipe(name, size, steps, model, hypers).model_copy(update={"data_root": root})
     recipe = trainable_steps(recipe, steps)
     own = folder / key

@@ -13,6 +13,7 @@ import ase.db
 import ase.io
 import pytest
 from ase import Atoms
+from ase.build import bulk
 from tests.structures.frames import (
     good,
     labelled,
@@ -225,10 +226,10 @@ def test_read_one_wants_exactly_one_good_frame(tmp_path: Path) -> None:
 
 def test_a_default_id_does_not_block_a_named_one(tmp_path: Path) -> None:
     atoms = bulk("MgO", "rocksalt", a=4.2)
-    write(tmp_path / "MgO.vasp", atoms)
+    ase.io.write(tmp_path / "MgO.vasp", atoms)
     named = atoms.copy()
     named.info["id"] = "MgO"
-    write(tmp_path / "named.xyz", named, format="extxyz")
+    ase.io.write(tmp_path / "named.xyz", named, format="extxyz")
     frames = list(read([tmp_path / "MgO.vasp", tmp_path / "named.xyz"]))
     assert [frame.problem for frame in frames] == [None, None]
     assert len({frame.id for frame in frames}) == 2

@@ -112,7 +112,8 @@ def unbounded(tensor: Tensor, prop: Property) -> Tensor:
     if prop.minimum is None or prop.per == "atom":
         return tensor
     if prop.rank == 0:
-        inverse: Tensor = torch.log(torch.expm1((tensor - prop.minimum).clamp(min=1e-2)))
+        above = (tensor - prop.minimum).clamp(min=1e-2)
+        inverse: Tensor = above + torch.log(-torch.expm1(-above))
         return inverse
     matrix = tensor if prop.rank == 2 else elastic_to_mandel(tensor)
     values, vectors = torch.linalg.eigh(matrix)
