@@ -211,7 +211,7 @@ def product_arguments(edges: int, atoms: int = 6) -> tuple:
     harmonics = o3.spherical_harmonics("0e+1o+2e", torch.randn(edges, 3, generator=generator), True, "component")
     source, target = torch.randint(atoms, (2, edges), generator=generator)
     full = torch.randn(atoms, 12, 8, generator=generator)
-    strengths = torch.randn(edges, len(paths), 8, generator=generator)
+    strengths = list(torch.randn(len(paths), edges, 8, generator=generator))
     return full, strengths, Couplings(paths, 1)(harmonics), source, target, atoms, paths
 
 

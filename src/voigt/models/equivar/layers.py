@@ -57,8 +57,6 @@ class SharedStrengths(nn.Module):
     matrix product for all couplings of an edge type: no per-edge outer product of features is ever formed.
     """
 
-    order: Tensor
-
     def __init__(self, hypers: EquivarHypers, paths: tuple[Path, ...]) -> None:
         super().__init__()
         f, n = hypers.channels, hypers.num_radial
@@ -69,21 +67,20 @@ class SharedStrengths(nn.Module):
         self.coupling = initial_weights((len(paths), f, f), hypers.init)
         self.scalar_paths = [p for p, path in enumerate(paths) if path.edge == "0e"]
         self.directed_paths = [p for p, path in enumerate(paths) if path.edge != "0e"]
-        self.register_buffer("order", torch.tensor(self.scalar_paths + self.directed_paths).argsort(), False)
 
-    def forward(self, radial: Tensor, envelope: Tensor) -> Tensor:
-        """Strengths (n_edges, n_paths, channels)."""
+    def forward(self, radial: Tensor, envelope: Tensor) -> list[Tensor]:
+        """For each path the strengths (n_edges, channels)."""
         radial = radial * envelope / math.sqrt(self.num_radial)
         scalar = shifted_softplus(self.scalar_harmonic * radial @ self.edge["0e"] + self.edge_bias)
         # A bias and a shifted softplus do not vanish with the radial functions: the envelope acts once more.
         scalar = (scalar * envelope) / self.scalar_harmonic
-        # Two matrix products, couplings with scalar edges and with directed ones; `order` restores their places.
-        columns = [self.coupling[p].T for p in self.scalar_paths]
-        columns += [self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths]
-        split = len(self.scalar_paths)
-        products = [scalar @ torch.cat(columns[:split], dim=1), radial @ torch.cat(columns[split:], dim=1)]
-        joined = torch.cat(products, dim=1).view(len(radial), len(self.paths), self.coupling.shape[1])
-        return joined.index_select(1, self.order)
+        # One batched product for couplings with scalar edges, one for those with directed ones.
+        weights = torch.stack([self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths])
+        directed = torch.matmul(radial, weights).unbind(0)
+        scalars = torch.matmul(scalar, self.coupling[self.scalar_paths].transpose(1, 2)).unbind(0)
+        places = [*self.scalar_paths, *self.directed_paths]
+        found = dict(zip(places, [*scalars, *directed], strict=True))
+        return [found[p] for p in range(len(self.paths))]
 
 
 class NetworkStrengths(nn.Module):
@@ -108,13 +105,13 @@ class NetworkStrengths(nn.Module):
         receiving: Tensor = self.target(own[:, 0]).index_select(0, target)
         return sending + receiving
 
-    def forward(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> Tensor:
-        """Strengths (n_edges, n_paths, channels)."""
+    def forward(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> list[Tensor]:
+        """For each path the strengths (n_edges, channels)."""
         hidden = self.radial(radial)
         if ends is not None:
             hidden = hidden + ends
-        weights: Tensor = self.out(nn.functional.silu(hidden) * envelope)
-        return weights.view(len(radial), self.num_paths, self.channels)
+        weights = self.out.weight.view(self.num_paths, self.channels, -1).transpose(1, 2)
+        return list(torch.matmul(nn.functional.silu(hidden) * envelope, weights).unbind(0))
 
 
 def make_strengths(hypers: EquivarHypers, paths: tuple[Path, ...]) -> SharedStrengths | NetworkStrengths:

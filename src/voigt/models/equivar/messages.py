@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from voigt.models.equivar.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS, Path, coupling_matrices, path_coefficient
 
-MessageFunction = Callable[[Tensor, Tensor, list[Tensor], Tensor, Tensor, int, tuple[Path, ...]], Tensor]
+MessageFunction = Callable[[Tensor, list[Tensor], list[Tensor], Tensor, Tensor, int, tuple[Path, ...]], Tensor]
 
 
 class Couplings(nn.Module):
@@ -44,7 +44,7 @@ class Couplings(nn.Module):
 
 def messages(
     full: Tensor,
-    strengths: Tensor,
+    strengths: list[Tensor],
     couplings: list[Tensor],
     source: Tensor,
     target: Tensor,
@@ -58,7 +58,7 @@ def messages(
     full
         (n_atoms, 12, channels) features of all atoms.
     strengths
-        (n_edges, n_paths, channels).
+        For each path (n_edges, channels).
     couplings
         Output of `Couplings`.
     source, target
@@ -72,21 +72,23 @@ def messages(
     -------
     (num_targets, 12, channels)
     """
-    sender = full.index_select(0, source)
+    # Rows are kept apart, (n_edges, channels) each: contiguous products, and a backward pass without zero padding.
+    rows = full.transpose(0, 1).index_select(1, source).unbind(0)
     outputs = []
     for out, coupling in zip(NODE_TYPES, couplings, strict=True):
         scaled = [
-            sender[:, NODE_ROWS[path.node]] * strengths[:, p : p + 1]
+            row * strengths[p]
             for p, path in enumerate(paths)
             if path.out == out
+            for row in rows[NODE_ROWS[path.node]]
         ]
-        outputs.append(torch.bmm(coupling, torch.cat(scaled, dim=1)))
+        outputs.append(torch.bmm(coupling, torch.stack(scaled, dim=1)))
     return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
 
 
 def unrolled_messages(
     full: Tensor,
-    strengths: Tensor,
+    strengths: list[Tensor],
     couplings: list[Tensor],
     source: Tensor,
     target: Tensor,
@@ -103,7 +105,7 @@ def unrolled_messages(
                 continue
             rows = sender[:, NODE_ROWS[path.node]]
             block = coupling[:, :, column : column + rows.shape[1], None]
-            parts.append((block * rows[:, None]).sum(2) * strengths[:, p : p + 1])
+            parts.append((block * rows[:, None]).sum(2) * strengths[p][:, None])
             column += rows.shape[1]
         outputs.append(functools.reduce(torch.add, parts))
     return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
