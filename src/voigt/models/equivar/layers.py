@@ -233,6 +233,17 @@ class NeighborHarmonics(nn.Module):
         return total.index_add(0, target, harmonics[:, :, None] * strengths[:, None])
 
 
+CHUNK = 1024
+"""Edges handled at a time where no gradients are needed: the arrays of so many stay in the processor's cache."""
+
+
+def _add_rows(total: Tensor, low: int, high: int, sums: Tensor) -> Tensor:
+    if torch.is_grad_enabled():  # a single chunk
+        return nn.functional.pad(sums, (0, 0, 0, 0, low, len(total) - high))
+    total[low:high] += sums
+    return total
+
+
 class Interaction(nn.Module):
     """One block: messages from neighbours, sum, node linear, residual; optionally gates and a tensor square."""
 
@@ -276,11 +287,23 @@ class Interaction(nn.Module):
         """
         source, target = edges
         radial, envelope, couplings = geometry
+        ends = None
         if isinstance(self.strengths, NetworkStrengths):
-            strengths = self.strengths(radial, envelope, self.strengths.ends(full, own, source, target))
-        else:
-            strengths = self.strengths(radial, envelope)
-        total = product(full, strengths, couplings, source, target, len(own), self.paths) * self.scale
+            ends = self.strengths.ends(full, own, source, target)
+        step = len(source) if torch.is_grad_enabled() else CHUNK
+        total = torch.zeros_like(own)
+        for first in range(0, len(source), max(step, 1)):
+            rows = slice(first, first + step)
+            if isinstance(self.strengths, NetworkStrengths):
+                strengths = self.strengths(radial[rows], envelope[rows], None if ends is None else ends[rows])
+            else:
+                strengths = self.strengths(radial[rows], envelope[rows])
+            # Edges are sorted by target: a chunk adds to a stretch of atoms only, so that the cost stays linear.
+            low, high = int(target[first]), int(target[rows][-1]) + 1
+            chunk = [coupling[rows] for coupling in couplings]
+            sums = product(full, strengths, chunk, source[rows], target[rows] - low, high - low, self.paths)
+            total = _add_rows(total, low, high, sums)
+        total = total * self.scale
         update = self.linear(total)
         if self.square is not None and self.square_linear is not None:
             update = update + self.square_linear(self.square(update))

@@ -82,7 +82,13 @@ def messages(
             if path.out == out
             for row in rows[NODE_ROWS[path.node]]
         ]
-        outputs.append(torch.bmm(coupling, torch.stack(scaled, dim=1)))
+        if coupling.shape[1] == 1:  # a matrix product with a single row is slower than the sum written out
+            sums = coupling[:, 0, :1] * scaled[0]
+            for k in range(1, len(scaled)):
+                sums = torch.addcmul(sums, coupling[:, 0, k : k + 1], scaled[k])
+            outputs.append(sums[:, None])
+        else:
+            outputs.append(torch.bmm(coupling, torch.stack(scaled, dim=1)))
     return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
 
 
