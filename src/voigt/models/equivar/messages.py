@@ -73,7 +73,7 @@ def messages(
     (num_targets, 12, channels)
     """
     # Rows are kept apart, (n_edges, channels) each: contiguous products, and a backward pass without zero padding.
-    rows = full.transpose(0, 1).index_select(1, source).unbind(0)
+    rows = full.index_select(0, source).transpose(0, 1).contiguous().unbind(0)
     outputs = []
     for out, coupling in zip(NODE_TYPES, couplings, strict=True):
         scaled = [
