@@ -6,6 +6,7 @@ import errno
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -95,7 +96,8 @@ def test_options_reach_the_prediction(voigt: Call, tiny_model: str, tmp_path: Pa
     np.testing.assert_allclose(charges("--total-charge", "-2").sum(axis=0), -2 * np.eye(3), atol=1e-12)
     raw = charges("--no-sum-rule")
     assert abs(raw.sum(axis=0)).max() > 1e-3
-    np.testing.assert_allclose(raw - raw.mean(axis=0), default, atol=1e-12)
+    # The network makes its own charges neutral in single precision.
+    np.testing.assert_allclose(raw - raw.mean(axis=0), default, atol=1e-6 * abs(raw).max())
     assert abs(charges("--functional", "PBE") - default).max() > 1e-3
     np.testing.assert_array_equal(charges("--functional", "PBEsol"), default)
 
@@ -143,7 +145,8 @@ def test_a_bad_frame_is_named_and_the_rest_delivered(
     assert "mgo-7" in failures[0]
     assert "NaN" in failures[0] or "not finite" in failures[0]
     assert "mgo-9" in failures[1]
-    assert f"10 crystals predicted, 2 failures; wrote {out}" in result.stderr
+    assert re.search(rf"^10 crystals predicted, (\d+ with warnings, )?2 failures; wrote {re.escape(str(out))}$",
+                     result.stderr, re.MULTILINE)
     assert "Traceback" not in result.stderr
     good = [f"mgo-{k}" for k in range(12) if k not in (7, 9)]
     if suffix == "json":

@@ -319,7 +319,10 @@ class TestInterruption:
                 train(recipe(world, epochs=1), tmp_path / "run")
         assert train(recipe(world, epochs=1), tmp_path / "run").model.is_file()
 
-    def test_a_real_ctrl_c_and_the_handler_afterwards(self, world, tmp_path, monkeypatch):
+    def test_a_real_ctrl_c_and_the_handler_afterwards(self, world, tmp_path, monkeypatch, request):
+        # A shell that starts the tests in the background makes them deaf to Ctrl-C.
+        inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+        request.addfinalizer(lambda: signal.signal(signal.SIGINT, inherited))
         before = signal.getsignal(signal.SIGINT)
         interrupt_at(monkeypatch, 6, lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(TrainingStopped):
