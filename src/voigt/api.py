@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,12 @@ CHUNK = 256
 """Frames prepared before the network runs: large enough to fill batches, small enough to stream long files."""
 
 
+@dataclass(frozen=True)
 class Failure:
     """A frame that could not be predicted, with the reason."""
 
-    def __init__(self, frame: Frame, reason: str) -> None:
-        self.frame, self.reason = frame, reason
+    frame: Frame
+    reason: str
 
 
 def predict_frames(
