@@ -21,6 +21,9 @@ _SYSTEM_LIMITS = (
     (230, "cubic"),
 )
 
+PAIRS_AT_ONCE = 200_000
+"""Pairs of atoms, over all operations, that are compared in one go."""
+
 
 @dataclass(frozen=True)
 class Symmetry:
@@ -122,13 +125,16 @@ def _permutations(
     numbers: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Nearest atom of the same kind to every image of every atom, (n_operations, n_atoms)."""
-    permutations = np.empty((len(rotations), len(fractional)), dtype=np.int64)
+    count = len(fractional)
+    permutations = np.empty((len(rotations), count), dtype=np.int64)
     different = numbers[:, None] != numbers[None, :]
-    for g, (rotation, translation) in enumerate(zip(rotations, translations, strict=True)):
-        moved = fractional @ rotation.T + translation
-        difference = moved[:, None, :] - fractional[None, :, :]
+    step = max(PAIRS_AT_ONCE // count**2, 1)
+    for first in range(0, len(rotations), step):
+        rows = slice(first, first + step)
+        moved = fractional @ rotations[rows].transpose(0, 2, 1) + translations[rows, None, :]
+        difference = moved[:, :, None, :] - fractional
         difference -= np.rint(difference)
         squared = np.square(difference @ cell).sum(axis=-1)
-        squared[different] = np.inf
-        permutations[g] = squared.argmin(axis=1)
+        squared[:, different] = np.inf
+        permutations[rows] = squared.argmin(axis=2)
     return permutations
