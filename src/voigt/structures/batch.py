@@ -35,7 +35,7 @@ class CrystalGraph:
     rotation
         (n_atoms, 3, 3) Cartesian operation from the representative to the atom; None if every atom is its own.
     edge_source, edge_target
-        (n_edges,) sending atom, and receiving orbit.
+        (n_edges,) sending atom, and receiving orbit, in ascending order of the receivers (networks rely on it).
     edge_vector
         (n_edges, 3) r_source - r_target, Angstrom.
     functional
