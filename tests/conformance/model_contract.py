@@ -113,6 +113,7 @@ class ModelConformance:
     # What a subclass provides or may replace.
 
     def make_model(self) -> nn.Module:
+        """The network under test: abstract, every subclass gives its own."""
         raise NotImplementedError
 
     def make_graph(self, atoms: ase.Atoms, dtype: torch.dtype, symmetry: Symmetry | None = None) -> CrystalGraph:
