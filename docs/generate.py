@@ -58,6 +58,7 @@ def recipe_tables() -> str:
         ("`split`", schema["$defs"]["SplitSettings"], None),
         ("`optimizer`", schema["$defs"]["OptimizerSettings"], None),
         ("`model`: hyper-parameters of Equivar", schema["$defs"]["EquivarHypers"], paper),
+        ("`model`: hyper-parameters of GoeCTP", schema["$defs"]["GoeCTPHypers"], None),
     ]
     return "\n\n".join(f"### {title}\n\n{_section(content, other)}" for title, content, other in sections)
 
@@ -122,7 +123,7 @@ def _kind(entry: Mapping[str, Any]) -> str:
     """What a key takes, in words."""
     if "anyOf" in entry:
         return " or ".join(_kind(option) for option in entry["anyOf"])
-    if "$ref" in entry:
+    if "$ref" in entry or "oneOf" in entry:
         return "section"
     if "const" in entry or "enum" in entry:
         return ", ".join(f"`{option}`" for option in entry.get("enum", [entry.get("const")]))

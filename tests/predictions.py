@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -11,7 +12,7 @@ import torch
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
-from voigt.prediction import Prediction
+from voigt.prediction import Prediction, merge
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors.properties import PROPERTIES
 
@@ -44,20 +45,50 @@ def made_up(atoms: ase.Atoms, name: str, properties: tuple[str, ...], seed: int 
         drift=rng.normal(size=(3, 3)) if "born_charges" in properties else None,
         residual={prop: float(rng.random()) for prop in properties if PROPERTIES[prop].rank},
         symmetry=find_symmetry(atoms),
-        functional="PBEsol",
+        symmetrized=False,
+        models=dict.fromkeys(properties, "tiny"),
+        functionals=dict.fromkeys(properties, "PBEsol"),
         warnings=("first warning", "second"),
     )
 
 
-def save_tiny_model(path: Path, members: int = 2, properties: tuple[str, ...] = ("born_charges", "eps_inf")) -> Path:
-    """An ensemble with random weights that knows `ELEMENTS` and the functionals PBEsol and PBE."""
+def save_tiny_model(
+    path: Path,
+    members: int = 2,
+    properties: tuple[str, ...] = ("born_charges", "eps_inf"),
+    functionals: tuple[str, ...] = ("PBEsol", "PBE"),
+    elements: tuple[str, ...] = ELEMENTS,
+) -> Path:
+    """An ensemble with random weights; conditioned on the functional if it knows several."""
     hypers = EquivarHypers(
-        properties=properties, functionals=("PBEsol", "PBE"), channels=8, interactions=1, cutoff=4.0, hidden=8
+        properties=properties,
+        functionals=functionals if len(functionals) > 1 else (),
+        channels=8,
+        interactions=1,
+        cutoff=4.0,
+        hidden=8,
     )
     networks = []
     for seed in range(members):
         torch.manual_seed(seed)
         networks.append(Equivar(hypers))
-    numbers = tuple(sorted(int(ase.Atom(symbol).number) for symbol in ELEMENTS))
-    save_model(networks, path, ModelCard(elements=numbers, functionals=("PBEsol", "PBE"), metrics={"val/loss": 0.5}))
+    numbers = tuple(sorted(int(ase.Atom(symbol).number) for symbol in elements))
+    save_model(networks, path, ModelCard(elements=numbers, functionals=functionals, metrics={"val/loss": 0.5}))
     return path
+
+
+def save_several_models(folder: Path) -> Path:
+    """What one day may ship: several single networks. `elastic` knows PBE only, and no zinc; `piezo` states nothing."""
+    save_tiny_model(folder / "born.safetensors", 1)
+    save_tiny_model(folder / "dielectric.safetensors", 1, ("eps_inf", "eps_ionic", "eps_total"))
+    known = tuple(symbol for symbol in ELEMENTS if symbol != "Zn")
+    save_tiny_model(folder / "elastic.safetensors", 1, ("elastic",), ("PBE",), known)
+    save_tiny_model(folder / "piezo.safetensors", 1, ("piezo_total",), ())
+    return folder
+
+
+def shared(atoms: ase.Atoms) -> Prediction:
+    """A prediction that two models made together for different functionals."""
+    parts = [made_up(atoms, "two", ("born_charges", "eps_inf")), made_up(atoms, "two", ("elastic",), seed=1)]
+    parts[1] = replace(parts[1], models={"elastic": "stiff"}, functionals={"elastic": "PBE"}, warnings=("second",))
+    return merge(parts, ("elastic", "eps_inf", "born_charges"), ("third",))

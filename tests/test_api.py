@@ -111,8 +111,30 @@ def test_frames_stream_past_bad_ones(model: LoadedModel) -> None:
 def test_models_that_do_not_fit(model: LoadedModel, tmp_path: Path) -> None:
     with pytest.raises(DomainError, match="does not predict elastic"):
         voigt.predict(crystals.rocksalt(), model, Settings(properties=("elastic",)))
+    with pytest.raises(DomainError, match="knows no functional LDA; it knows PBEsol, PBE"):
+        voigt.predict(crystals.rocksalt(), model, Settings(functional="LDA"))
     with pytest.raises(WeightsError, match="no model"):
         voigt.predict(crystals.rocksalt(), tmp_path / "none.safetensors")
+
+
+def test_a_prediction_says_where_it_comes_from(model: LoadedModel) -> None:
+    (prediction,) = voigt.predict(crystals.quartz(), model)
+    assert dict(prediction.models) == {"born_charges": "tiny", "eps_inf": "tiny"}
+    assert dict(prediction.functionals) == {"born_charges": "PBEsol", "eps_inf": "PBEsol"}
+    assert prediction.symmetrized
+    (other,) = voigt.predict(crystals.quartz(), model, Settings(functional="PBE", symmetrize=False))
+    assert set(other.functionals.values()) == {"PBE"}
+    assert not other.symmetrized
+
+
+def test_what_symmetry_forbids_altogether_has_no_residual(tmp_path: Path) -> None:
+    """The network itself gives a centrosymmetric crystal no piezoelectricity but rounding."""
+    piezo = voigt.load_model(save_tiny_model(tmp_path / "piezo.safetensors", 1, ("piezo_total",)))
+    salt, quartz = voigt.predict([crystals.rocksalt(), crystals.quartz()], piezo)
+    assert 0 < np.linalg.norm(salt.raw["piezo_total"]) < 1e-6
+    assert salt.residual["piezo_total"] == 0.0
+    assert np.linalg.norm(quartz.raw["piezo_total"]) > 1e-4
+    assert 0 < quartz.residual["piezo_total"] < 1e-4
 
 
 def test_predicting_leaves_the_input_and_torch_alone(model: LoadedModel) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from voigt.errors import InputError, VoigtError
-from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, load_model
-from voigt.prediction import Prediction, Prepared, Settings, predict_prepared, prepare
+from voigt.models.checkpoint import LoadedModel, load_model
+from voigt.prediction import Prediction, Prepared, Settings, merge, predict_prepared, prepare
+from voigt.shipped import Plan, Share, choose_models
 from voigt.structures.reading import Frame, read
 
 __all__ = ["Failure", "Prediction", "Settings", "load_model", "predict", "predict_frames"]
@@ -27,38 +29,69 @@ class Failure:
 
 
 def predict_frames(
-    frames: Iterable[Frame], model: LoadedModel, settings: Settings
+    frames: Iterable[Frame], model: str | Path | LoadedModel | None, settings: Settings
 ) -> Iterator[Prediction | Failure]:
-    """Predict a stream of frames in order; a frame that fails is returned with its reason, the rest go on."""
-    pending: list[Prepared | Failure] = []
-    for frame in frames:
-        pending.append(_prepare(frame, model, settings))
-        if len(pending) == CHUNK:
-            yield from _run(pending, model, settings)
-            pending = []
-    yield from _run(pending, model, settings)
+    """Predict a stream of frames in order; a frame that fails is returned with its reason, the rest go on.
+
+    `model` as for `predict`.
+
+    Raises
+    ------
+    TargetError, DomainError, WeightsError
+        The request cannot be met for any frame.
+    """
+    return predict_planned(frames, choose_models(model, settings))
 
 
-def _prepare(frame: Frame, model: LoadedModel, settings: Settings) -> Prepared | Failure:
+def predict_planned(frames: Iterable[Frame], plan: Plan) -> Iterator[Prediction | Failure]:
+    """Predict a stream of frames with models already chosen, see `voigt.shipped.choose_models`.
+
+    Of several models, a crystal gets the properties of those that can predict it, and a warning names the others and
+    says why; it is a failure if none can.
+    """
+    chunks = iter(frames)
+    while chunk := list(islice(chunks, CHUNK)):
+        by_model = [_predict_share(chunk, share) for share in plan.shares]
+        for frame, *results in zip(chunk, *by_model, strict=True):
+            yield _joined(frame, results, plan)
+
+
+def _predict_share(frames: Sequence[Frame], share: Share) -> list[Prediction | str]:
+    """Predictions of one model, or the reason why there is none."""
+    prepared = [_prepare(frame, share) for frame in frames]
+    predictions = iter(
+        predict_prepared(share.model, [entry for entry in prepared if isinstance(entry, Prepared)], share.settings)
+    )
+    return [entry if isinstance(entry, str) else next(predictions) for entry in prepared]
+
+
+def _prepare(frame: Frame, share: Share) -> Prepared | str:
     if frame.atoms is None:
-        return Failure(frame, frame.describe())
+        return frame.describe()
     try:
-        return prepare(model, frame.atoms, frame.id, settings)
+        return prepare(share.model, frame.atoms, frame.id, share.settings)
     except VoigtError as error:
-        return Failure(frame, f"{frame.source}, frame {frame.index}: {error}")
+        return f"{frame.source}, frame {frame.index}: {error}"
 
 
-def _run(
-    pending: list[Prepared | Failure], model: LoadedModel, settings: Settings
-) -> Iterator[Prediction | Failure]:
-    predictions = iter(predict_prepared(model, [p for p in pending if isinstance(p, Prepared)], settings))
-    for entry in pending:
-        yield entry if isinstance(entry, Failure) else next(predictions)
+def _joined(frame: Frame, results: Sequence[Prediction | str], plan: Plan) -> Prediction | Failure:
+    parts = [result for result in results if isinstance(result, Prediction)]
+    if not parts:
+        return Failure(frame, "; ".join(dict.fromkeys(str(reason) for reason in results)))
+    sentences: list[str] = []
+    for share, result in zip(plan.shares, results, strict=True):
+        sentences += share.warnings if isinstance(result, Prediction) else [_absent(frame, share, result)]
+    return merge(parts, plan.properties, sentences)
+
+
+def _absent(frame: Frame, share: Share, reason: str) -> str:
+    names = ", ".join(share.settings.properties or ())
+    return f"{names} not predicted: {reason.removeprefix(f'{frame.source}, frame {frame.index}: {frame.id}: ')}"
 
 
 def predict(
     structures: Any,
-    model: str | Path | LoadedModel = DEFAULT_MODEL,
+    model: str | Path | LoadedModel | None = None,
     settings: Settings | None = None,
 ) -> list[Prediction]:
     """Predict the response tensors of crystals.
@@ -68,21 +101,25 @@ def predict(
     structures
         A path, an ase.Atoms, a pymatgen Structure, or an iterable of these.
     model
-        Name of a shipped model, a model file, or a loaded model.
+        Name of a shipped model, a model file, or a loaded model. None: the models that ship and give
+        `settings.properties`, or the default model if none are asked for.
     settings
         Properties, functional, corrections; see `Settings`.
 
     Returns
     -------
-    One `Prediction` per crystal, in order; Born charges are Z[atom, field, displacement] in e.
+    One `Prediction` per crystal, in order; Born charges are Z[atom, field, displacement] in e. Of several models, one
+    that cannot predict a crystal leaves its properties out, and a warning says so.
 
     Raises
     ------
     InputError
         A structure cannot be used or lies outside the model's domain; all problems are listed. To get the good ones
         all the same, use `predict_frames`.
+    TargetError, DomainError
+        No such property; no model gives it, or the functional.
     WeightsError
-        The model cannot be loaded.
+        A model cannot be loaded.
 
     Examples
     --------
@@ -90,8 +127,7 @@ def predict(
     >>> voigt.predict("examples/MgO.vasp")[0].values["born_charges"].shape
     (2, 3, 3)
     """
-    loaded = model if isinstance(model, LoadedModel) else load_model(model)
-    results = list(predict_frames(read(structures), loaded, settings or Settings()))
+    results = list(predict_frames(read(structures), model, settings or Settings()))
     failures = [entry.reason for entry in results if isinstance(entry, Failure)]
     if failures:
         raise InputError("; ".join(failures))

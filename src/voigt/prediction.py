@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import ase
 import numpy as np
@@ -21,8 +22,13 @@ from voigt.tensors.projection import project_atoms, project_crystal, residual
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.sum_rule import acoustic_sum_rule
 
+ValueT = TypeVar("ValueT")
+
 SPREAD_WARNING = 0.2
 """Root mean square over an atom's nine components, e: beyond it the members of an ensemble disagree."""
+
+ROUNDING = 1e-5
+"""Norm, in a property's unit, up to which a raw tensor is the rounding of single precision and has no residual."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Settings:
     properties
         What to return; None: all that the model predicts.
     functional
-        Functional whose response is wanted; None: the model's default.
+        Functional whose response is wanted; None: the model's default. Of several models, those that do not know it
+        predict for their default and say so.
     symmetrize
         Project onto the crystal's space group.
     sum_rule
@@ -84,10 +91,15 @@ class Prediction:
         Property name -> ||T - P T|| / ||T|| of the raw tensor, P the projector onto the space group.
     symmetry
         The crystal's operations, orbits, Wyckoff letters.
-    functional
-        Functional that the prediction stands for, None if the model was not told.
+    symmetrized
+        Whether `values` are projected onto these operations.
+    models
+        Property name -> name of the model that predicted it.
+    functionals
+        Property name -> functional that the prediction stands for, None if its model was not told.
     warnings
-        One sentence each: unseen elements, likely metals, disagreement within the ensemble.
+        One sentence each: unseen elements, likely metals, disagreement within the ensemble, properties that one of
+        several models cannot predict for this crystal.
     """
 
     id: str
@@ -99,7 +111,9 @@ class Prediction:
     drift: NDArray[np.float64] | None
     residual: Mapping[str, float]
     symmetry: Symmetry
-    functional: str | None
+    symmetrized: bool
+    models: Mapping[str, str]
+    functionals: Mapping[str, str | None]
     warnings: tuple[str, ...]
 
 
@@ -148,6 +162,7 @@ def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings)
         mic=model.hypers.neighbors == "mic",
         symmetry=symmetry if settings.symmetrize else None,
         functional=settings.functional if model.hypers.functionals else None,
+        frame=model.hypers.frame_options,
     )
     return Prepared(name, atoms, symmetry, graph, tuple(warnings))
 
@@ -180,6 +195,53 @@ def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings:
             neutral = {n: _rows(v, n, k, atoms_rows) for n, v in corrected.items()}
             predictions.append(_finish(model, entry, raw, neutral, spread, settings))
     return predictions
+
+
+def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[str] = ()) -> Prediction:
+    """One crystal's properties from several models.
+
+    Parameters
+    ----------
+    parts
+        Predictions of the same crystal, no property in two of them.
+    order
+        Names of properties in the order of the result; those that no part has are left out.
+    warnings
+        Sentences to add to those of the parts; no sentence is said twice.
+    """
+    names = [name for name in order if any(name in part.values for part in parts)]
+    merged = replace(
+        parts[0],
+        values=_united([part.values for part in parts], names),
+        raw=_united([part.raw for part in parts], names),
+        spread=_united([part.spread for part in parts], names),
+        units=_united([part.units for part in parts], names),
+        drift=next((part.drift for part in parts if part.drift is not None), None),
+        residual=_united([part.residual for part in parts], names),
+        models=_united([part.models for part in parts], names),
+        functionals=_united([part.functionals for part in parts], names),
+    )
+    sentences = [*(sentence for part in parts for sentence in part.warnings), *warnings, *_contradictions(merged)]
+    return replace(merged, warnings=tuple(dict.fromkeys(sentences)))
+
+
+def _united(mappings: Sequence[Mapping[str, ValueT]], names: Sequence[str]) -> dict[str, ValueT]:
+    everything = {name: value for mapping in mappings for name, value in mapping.items()}
+    return {name: everything[name] for name in names if name in everything}
+
+
+def _contradictions(prediction: Prediction) -> list[str]:
+    """A network keeps eps_total above its own eps_inf, which binds no other."""
+    if not {"eps_inf", "eps_total"} <= prediction.values.keys():
+        return []
+    models = prediction.models
+    ionic = np.linalg.eigvalsh(prediction.values["eps_total"] - prediction.values["eps_inf"])
+    if models["eps_inf"] == models["eps_total"] or ionic.min() >= 0:
+        return []
+    return [
+        f"eps_total (model '{models['eps_total']}') is below eps_inf (model '{models['eps_inf']}') by up to "
+        f"{-ionic.min():.2g}, which cannot be; ask for these two alone to get them from one model"
+    ]
 
 
 def _ensemble(
@@ -232,7 +294,7 @@ def _finish(
         tensor = torch.as_tensor(neutral[name] if settings.sum_rule else array)
         if prop.rank:
             before = torch.as_tensor(array)
-            residuals[name] = float(residual(before, _projected(before, prop, entry.symmetry)))
+            residuals[name] = float(residual(before, _projected(before, prop, entry.symmetry), ROUNDING))
             tensor = _projected(tensor, prop, entry.symmetry) if settings.symmetrize else tensor
         if name == "born_charges":
             drift = array.sum(axis=0)
@@ -241,6 +303,7 @@ def _finish(
                 charge = torch.tensor([settings.total_charge], dtype=tensor.dtype)
                 tensor = acoustic_sum_rule(tensor, zero, 1, charge, None)
         values[name] = tensor.numpy()
+    functional = settings.functional or next(iter(model.hypers.functionals or model.card.functionals), None)
     return Prediction(
         id=entry.id,
         atoms=entry.atoms,
@@ -251,6 +314,8 @@ def _finish(
         drift=drift,
         residual=residuals,
         symmetry=entry.symmetry,
-        functional=settings.functional or next(iter(model.hypers.functionals or model.card.functionals), None),
+        symmetrized=settings.symmetrize,
+        models=dict.fromkeys(values, model.name),
+        functionals=dict.fromkeys(values, functional),
         warnings=warnings,
     )

@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from pathlib import Path
 import ase
 import ase.io
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from phonopy import Phonopy
 from phonopy.file_IO import parse_BORN
@@ -22,11 +24,13 @@ from phonopy.structure.atoms import PhonopyAtoms
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tests import crystals
+from tests.predictions import save_several_models, save_tiny_model
 from typer.testing import Result
 
 import voigt as package
 from voigt.cli.predict import predict as command
 from voigt.prediction import Settings
+from voigt.tensors.voigt import elastic_from_voigt
 
 Call = Callable[..., Result]
 
@@ -121,6 +125,7 @@ def test_symmetry_can_be_left_out(voigt: Call, tiny_model: str, tmp_path: Path) 
 def test_defaults_are_those_of_the_library() -> None:
     parameters = inspect.signature(command).parameters
     names = {"symmetrize": "symmetry"}
+    assert parameters["model"].default is None is inspect.signature(package.predict).parameters["model"].default
     for name in ("symmetrize", "sum_rule", "total_charge", "symprec", "allow_unseen", "functional", "properties"):
         assert parameters[names.get(name, name)].default == getattr(Settings(), name)
 
@@ -379,6 +384,83 @@ def test_a_wrong_call_is_one_sentence(
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_several_models(tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture
+def shipped(several: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Small models born, dielectric, elastic and piezo in the place of those that ship."""
+    monkeypatch.setattr("voigt.models.checkpoint.WEIGHTS", several)
+    return several
+
+
+def test_models_are_found_by_what_they_give(voigt: Call, shipped: Path, quartz: Path, tmp_path: Path) -> None:
+    names = "eps_inf,eps_total,piezo_total,elastic"
+    result = voigt("predict", quartz, "--properties", names, "-o", tmp_path / "out.json")
+    assert result.exit_code == 0, result.stderr
+    header = "SiO2  P3_221 (154)  9 atoms  id SiO2-quartz  models dielectric, piezo, elastic\n"
+    assert result.stdout.startswith(header)
+    assert "Elastic tensor elastic, GPa  model elastic  functional PBE\n" in result.stdout
+    entry = json.loads((tmp_path / "out.json").read_text())[0]
+    assert list(entry["properties"]) == names.split(",")
+    assert entry["models"]["eps_inf"] == entry["models"]["eps_total"] == "dielectric"
+    (prediction,) = package.predict(str(quartz), settings=Settings(properties=tuple(names.split(","))))
+    elastic = elastic_from_voigt(np.array(entry["properties"]["elastic"]["value"]))
+    np.testing.assert_allclose(elastic, prediction.values["elastic"], atol=1e-9)
+    alone = voigt("predict", quartz)
+    assert alone.stdout.startswith("SiO2  P3_221 (154)  9 atoms  id SiO2-quartz  model born  functional PBEsol\n")
+
+
+def test_a_named_model_is_the_only_one(voigt: Call, shipped: Path, quartz: Path) -> None:
+    result = voigt("predict", quartz, "--model", "elastic", "--properties", "elastic,eps_inf")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "model 'elastic' does not predict eps_inf; it predicts elastic" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--properties", "band_gap,eps_inf"], "no model that ships predicts band_gap; there are born (born_charges"),
+        (["--properties", "elastic,eps_inf", "--functional", "LDA"], "none of the models knows functional LDA"),
+        (["--properties", "elastic,eps_inf", "--born", "BORN"], "--born needs born_charges and eps_inf"),
+    ],
+)
+def test_what_no_shipped_model_can_do(voigt: Call, shipped: Path, quartz: Path, options: list[str], said: str) -> None:
+    result = voigt("predict", quartz, *options)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_what_one_of_several_models_cannot_predict(
+    voigt: Call, shipped: Path, examples: Path, tmp_path: Path
+) -> None:
+    arguments = ("predict", examples / "ZnO.cif", examples / "MgO.vasp", "--properties", "elastic,eps_inf")
+    result = voigt(*arguments, "--functional", "PBEsol", "-o", tmp_path / "out.parquet")
+    assert result.exit_code == 0
+    assert "warning: ZnO: elastic not predicted: Zn not among the 9 elements" in result.stderr
+    assert "warning: MgO: model 'elastic' knows no functional PBEsol: elastic predicted for PBE" in result.stderr
+    zinc, magnesium = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert zinc["elastic"] is None
+    assert len(magnesium["elastic"]) == 36
+    assert (zinc["eps_inf_functional"], magnesium["elastic_functional"]) == ("PBEsol", "PBE")
+
+
+def test_a_born_file_of_two_functionals_is_told(voigt: Call, shipped: Path, quartz: Path, tmp_path: Path) -> None:
+    """Charges from one model and eps_inf from another, which knows another functional only."""
+    for name in ("born", "dielectric"):
+        shutil.copy(shipped / f"{name}.safetensors", tmp_path)
+    save_tiny_model(tmp_path / "dielectric.safetensors", 1, ("eps_inf", "eps_ionic", "eps_total"), ("PBE",))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voigt.models.checkpoint.WEIGHTS", tmp_path)
+        names = "born_charges,eps_inf,eps_ionic,eps_total"
+        result = voigt("predict", quartz, "--properties", names, "--born", tmp_path / "BORN")
+    assert result.exit_code == 0, result.stderr
+    assert "warning: SiO2-quartz: BORN holds Born charges for PBEsol and eps_inf for PBE" in result.stderr
 
 
 def test_missing_inputs_are_all_named(voigt: Call, tiny_model: str, quartz: Path) -> None:

@@ -464,3 +464,11 @@ def test_residual_is_the_forbidden_fraction():
     tensor = torch.tensor([[3.0, 4.0], [0.0, 0.0]])
     assert residual(tensor, torch.tensor([[3.0, 0.0], [0.0, 0.0]])) == pytest.approx(0.8)
     assert residual(torch.zeros(3, 3), torch.zeros(3, 3)) == 0.0
+
+
+def test_residual_of_rounding_is_zero():
+    rounding = 1e-9 * random_tensor(3, 3, 3, seed=20)
+    forbidden = torch.zeros_like(rounding)
+    assert residual(rounding, forbidden) == pytest.approx(1.0)
+    assert residual(rounding, forbidden, floor=1e-6) == 0.0
+    assert residual(1e4 * rounding, forbidden, floor=1e-6) == pytest.approx(1.0)

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -16,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from ase.calculators.singlepoint import SinglePointCalculator
 from tests import crystals
-from tests.predictions import made_up
+from tests.predictions import made_up, shared
 
 from voigt.data.labelled import read_labelled
 from voigt.errors import OutputError
@@ -37,9 +38,11 @@ def predictions() -> list[Prediction]:
 
 
 def test_json(predictions: list[Prediction], tmp_path: Path) -> None:
-    assert write_predictions(predictions, tmp_path / "out.json", "tiny") == 2
+    assert write_predictions(predictions, tmp_path / "out.json") == 2
     first, second = json.loads((tmp_path / "out.json").read_text())
-    assert (first["id"], first["model"], first["functional"]) == ("0012", "tiny", "PBEsol")
+    assert first["id"] == "0012"
+    assert first["models"] == {"born_charges": "tiny", "eps_inf": "tiny"}
+    assert first["functionals"] == {"born_charges": "PBEsol", "eps_inf": "PBEsol"}
     assert first["spacegroup"] == {"number": 225, "international": "Fm-3m"}
     assert second["elements"] == predictions[1].atoms.get_chemical_symbols()
     rebuilt = ase.Atoms(second["elements"], cell=second["cell"], scaled_positions=second["scaled_positions"], pbc=True)
@@ -57,7 +60,7 @@ def test_json(predictions: list[Prediction], tmp_path: Path) -> None:
 
 def test_json_stays_json_when_a_network_fails(predictions: list[Prediction], tmp_path: Path) -> None:
     predictions[0].values["eps_inf"][1, 2] = np.nan
-    write_predictions(predictions, tmp_path / "out.json", "tiny")
+    write_predictions(predictions, tmp_path / "out.json")
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is not JSON")
@@ -67,7 +70,7 @@ def test_json_stays_json_when_a_network_fails(predictions: list[Prediction], tmp
 
 
 def test_csv_has_one_atom_a_row(predictions: list[Prediction], tmp_path: Path) -> None:
-    assert write_predictions(predictions, tmp_path / "out.csv", "tiny") == 2
+    assert write_predictions(predictions, tmp_path / "out.csv") == 2
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert list(rows[0]) == ["id", "atom", "element", "Z11", "Z12", "Z13", "Z21", "Z22", "Z23", "Z31", "Z32", "Z33"]
@@ -83,14 +86,14 @@ def test_csv_has_one_atom_a_row(predictions: list[Prediction], tmp_path: Path) -
 
 def test_csv_needs_born_charges(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="not predicted"):
-        write_predictions([made_up(crystals.rocksalt(), "a", ("eps_inf",))], tmp_path / "out.csv", "tiny")
+        write_predictions([made_up(crystals.rocksalt(), "a", ("eps_inf",))], tmp_path / "out.csv")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("suffix", [".extxyz", ".xyz"])
 def test_extxyz_is_read_by_ase_and_as_labels(predictions: list[Prediction], suffix: str, tmp_path: Path) -> None:
     path = tmp_path / f"out{suffix}"
-    assert write_predictions(predictions, path, "tiny") == 2
+    assert write_predictions(predictions, path) == 2
     salt, quartz = ase.io.read(path, ":", format="extxyz")
     assert salt.info["functional"] == "PBE"
     assert salt.info["temperature"] == 300.5
@@ -112,7 +115,7 @@ def test_extxyz_is_read_by_ase_and_as_labels(predictions: list[Prediction], suff
 def test_extxyz_is_row_major(tmp_path: Path) -> None:
     """Read with nothing but text functions: component 2 of the nine is xy, not yx."""
     prediction = made_up(crystals.rocksalt(), "a", BORN)
-    write_predictions([prediction], tmp_path / "out.xyz", "tiny")
+    write_predictions([prediction], tmp_path / "out.xyz")
     comment, first = (tmp_path / "out.xyz").read_text().splitlines()[1:3]
     columns = comment.split("Properties=")[1].split()[0].split(":")
     offset = sum(int(width) for width in columns[2 : columns.index("born_charges") : 3])
@@ -128,7 +131,7 @@ def test_extxyz_keeps_labels_and_results_of_the_input(tmp_path: Path) -> None:
     atoms.info["eps_inf"] = [1.0, 2.0]
     atoms.calc = SinglePointCalculator(atoms, energy=-3.5, forces=np.ones((2, 3)), stress=np.arange(6.0))
     prediction = made_up(atoms, "a", BORN)
-    write_predictions([prediction], tmp_path / "out.extxyz", "tiny")
+    write_predictions([prediction], tmp_path / "out.extxyz")
     frame = ase.io.read(tmp_path / "out.extxyz")
     np.testing.assert_array_equal(frame.arrays["born_charges_input"], labels)
     assert list(frame.info["eps_inf_input"]) == [1.0, 2.0]
@@ -145,7 +148,7 @@ def test_extxyz_takes_what_cif_readers_leave_in_info(examples: Path, tmp_path: P
     assert "spacegroup" in atoms.info
     atoms.info["object"] = object()
     atoms.set_array("tensor", np.zeros((9, 3, 3)))
-    write_predictions([made_up(atoms, "quartz", BORN)], tmp_path / "out.extxyz", "tiny")
+    write_predictions([made_up(atoms, "quartz", BORN)], tmp_path / "out.extxyz")
     frame = ase.io.read(tmp_path / "out.extxyz")
     assert frame.info["id"] == "quartz"
     assert frame.arrays["tensor"].shape == (9, 9)
@@ -153,7 +156,7 @@ def test_extxyz_takes_what_cif_readers_leave_in_info(examples: Path, tmp_path: P
 
 def test_parquet(predictions: list[Prediction], tmp_path: Path) -> None:
     path = tmp_path / "out.parquet"
-    assert write_predictions(predictions, path, "tiny") == 2
+    assert write_predictions(predictions, path) == 2
     table = pq.read_table(path)
     assert table.column("id").to_pylist() == ["0012", "quartz"]
     assert table.column("formula").to_pylist() == ["NaCl", "SiO2"]
@@ -166,13 +169,16 @@ def test_parquet(predictions: list[Prediction], tmp_path: Path) -> None:
     norms = np.linalg.norm(predictions[1].spread["born_charges"], axis=(1, 2))
     assert table.column("born_charges_spread")[1].as_py() == pytest.approx(norms.mean())
     assert table.column("warnings")[1].as_py() == ["first warning", "second"]
+    for name in BORN:
+        assert table.column(f"{name}_model").to_pylist() == ["tiny"] * 2
+        assert table.column(f"{name}_functional").to_pylist() == ["PBEsol"] * 2
     assert table.schema.field("born_charges").metadata[b"unit"] == b"e"
 
 
 def test_parquet_of_many_row_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("voigt.writers.parquet.ROWS", 2)
     many = [made_up(crystals.rocksalt(), f"n{k}", ("eps_inf",), seed=k, members=1) for k in range(5)]
-    assert write_predictions(iter(many), tmp_path / "out.parquet", "tiny") == 5
+    assert write_predictions(iter(many), tmp_path / "out.parquet") == 5
     assert pq.ParquetFile(tmp_path / "out.parquet").num_row_groups == 3
     table = pq.read_table(tmp_path / "out.parquet")
     assert table.column("id").to_pylist() == ["n0", "n1", "n2", "n3", "n4"]
@@ -182,7 +188,7 @@ def test_parquet_of_many_row_groups(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 def test_piezo_and_elastic_in_voigt_order_and_scalars(tmp_path: Path) -> None:
     prediction = made_up(crystals.quartz(), "q", ("piezo_total", "elastic", "band_gap"))
     for suffix in ("json", "extxyz", "parquet"):
-        write_predictions([prediction], tmp_path / f"out.{suffix}", "tiny")
+        write_predictions([prediction], tmp_path / f"out.{suffix}")
     properties = json.loads((tmp_path / "out.json").read_text())[0]["properties"]
     frame = ase.io.read(tmp_path / "out.extxyz")
     table = pq.read_table(tmp_path / "out.parquet")
@@ -202,12 +208,66 @@ def test_piezo_and_elastic_in_voigt_order_and_scalars(tmp_path: Path) -> None:
     np.testing.assert_allclose(labelled.targets["elastic"], elastic)
 
 
+def test_every_property_keeps_its_model_and_functional(tmp_path: Path) -> None:
+    prediction = shared(crystals.quartz())
+    for suffix in ("json", "extxyz", "parquet", "csv"):
+        write_predictions([prediction], tmp_path / f"out.{suffix}")
+    models = {"elastic": "stiff", "eps_inf": "tiny", "born_charges": "tiny"}
+    functionals = {"elastic": "PBE", "eps_inf": "PBEsol", "born_charges": "PBEsol"}
+    entry = json.loads((tmp_path / "out.json").read_text())[0]
+    assert (entry["models"], entry["functionals"]) == (models, functionals)
+    assert list(entry["properties"]) == list(models)
+    info = ase.io.read(tmp_path / "out.extxyz").info
+    row = pq.read_table(tmp_path / "out.parquet").to_pylist()[0]
+    for name, model in models.items():
+        for found in (info, row):
+            assert (found[f"{name}_model"], found[f"{name}_functional"]) == (model, functionals[name])
+    assert not {"voigt_model", "voigt_functional"} & set(info)
+    np.testing.assert_array_equal(np.reshape(row["elastic"], (6, 6)), entry["properties"]["elastic"]["value"])
+
+
+def test_a_functional_that_no_model_states_is_absent(tmp_path: Path) -> None:
+    prediction = replace(made_up(crystals.rocksalt(), "a", ("eps_inf",)), functionals={"eps_inf": None})
+    for suffix in ("json", "extxyz", "parquet"):
+        write_predictions([prediction], tmp_path / f"out.{suffix}")
+    assert json.loads((tmp_path / "out.json").read_text())[0]["functionals"] == {"eps_inf": None}
+    assert not [key for key in ase.io.read(tmp_path / "out.extxyz").info if "functional" in key]
+    assert pq.read_table(tmp_path / "out.parquet").column("eps_inf_functional").to_pylist() == [None]
+
+
+def test_a_crystal_without_one_of_the_properties(tmp_path: Path) -> None:
+    """The first crystal decides neither the columns nor whether there are any."""
+    names = ("born_charges", "elastic")
+    crystals_of_both = [
+        made_up(crystals.rocksalt(), "a", ("elastic",)),
+        made_up(crystals.rocksalt(), "b", names),
+        made_up(crystals.rocksalt(), "c", ("born_charges",)),
+    ]
+    for suffix in ("json", "csv", "extxyz", "parquet"):
+        write_predictions(crystals_of_both, tmp_path / f"out.{suffix}", names)
+    table = pq.read_table(tmp_path / "out.parquet")
+    for name, absent in (("born_charges", 0), ("elastic", 2)):
+        for column in (name, f"{name}_model", f"{name}_functional", f"{name}_spread"):
+            assert [value is None for value in table.column(column).to_pylist()] == [k == absent for k in range(3)]
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        assert [row["id"] for row in csv.DictReader(stream)] == ["b", "b", "c", "c"]
+    assert [list(entry["properties"]) for entry in json.loads((tmp_path / "out.json").read_text())] == [
+        ["elastic"],
+        ["born_charges", "elastic"],
+        ["born_charges"],
+    ]
+    frames = ase.io.read(tmp_path / "out.extxyz", ":")
+    assert ["elastic" in frame.info for frame in frames] == [True, True, False]
+    with pytest.raises(OutputError, match="not predicted"):
+        write_predictions(crystals_of_both, tmp_path / "out.csv", ("elastic",))
+
+
 SUFFIXES = ["json", "csv", "extxyz", "parquet"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_nothing_to_write_is_an_empty_file_of_its_format(suffix: str, tmp_path: Path) -> None:
-    assert write_predictions([], tmp_path / f"out.{suffix}", "tiny") == 0
+    assert write_predictions([], tmp_path / f"out.{suffix}") == 0
     assert (tmp_path / f"out.{suffix}").exists()
     if suffix == "parquet":
         assert pq.read_table(tmp_path / "out.parquet").num_rows == 0
@@ -233,13 +293,13 @@ def test_a_full_disk_leaves_the_old_file(
     if moment == "closing":
         monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match=r"No space left on device; free space or choose another place"):
-        write_predictions(breaking() if moment == "writing" else predictions, path, "tiny")
+        write_predictions(breaking() if moment == "writing" else predictions, path)
     assert path.read_text() == "old"
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
 def test_unknown_suffix_and_missing_folder(predictions: list[Prediction], tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"unknown format '.txt'; choose one of .json, .csv, .extxyz, .xyz, .parquet"):
-        write_predictions(predictions, tmp_path / "out.txt", "tiny")
+        write_predictions(predictions, tmp_path / "out.txt")
     with pytest.raises(OutputError, match="No such file or directory"):
-        write_predictions(predictions, tmp_path / "none" / "out.json", "tiny")
+        write_predictions(predictions, tmp_path / "none" / "out.json")

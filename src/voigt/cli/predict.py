@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
 from pathlib import Path
@@ -18,8 +18,7 @@ from voigt.errors import DomainError, InputError, VoigtError
 
 if TYPE_CHECKING:
     from voigt.api import Failure
-    from voigt.models.checkpoint import LoadedModel
-    from voigt.prediction import Prediction, Settings
+    from voigt.prediction import Prediction
 
 MOST_TABLES = 20
 """With -o, tables are printed for at most so many crystals, and warnings of the first so many."""
@@ -38,8 +37,13 @@ def predict(
         str | None, typer.Option(metavar="A,B", help="What to predict; by default all that the model knows.")
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="NAME|FILE", help="A model that ships (see voigt models) or a file.")
-    ] = ("born"),
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="A model that ships (see voigt models) or a file; by default those that ship and give --properties, "
+            "or born.",
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .json, .csv, .extxyz or .parquet.")
     ] = None,
@@ -48,7 +52,8 @@ def predict(
         typer.Option(metavar="FILE", help="Write phonopy's BORN; for several crystals put {id} into the name."),
     ] = None,
     functional: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Functional whose response is wanted, e.g. PBEsol.")
+        str | None,
+        typer.Option(metavar="NAME", help="Functional whose response is wanted, e.g. PBEsol; voigt models lists them."),
     ] = None,
     all_atoms: Annotated[
         bool, typer.Option("--all-atoms", help="Print every atom, not one of each symmetry-equivalent set.")
@@ -75,10 +80,10 @@ def predict(
     Tables go to standard output. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong.
     """
     with one_sentence(debug):
-        from voigt.api import Settings, load_model, predict_frames
+        from voigt.api import Settings, predict_planned
+        from voigt.shipped import choose_models
         from voigt.structures.reading import read
 
-        loaded = load_model(model)
         settings = Settings(
             properties=_names(properties),
             functional=functional,
@@ -88,7 +93,8 @@ def predict(
             symprec=symprec,
             allow_unseen=allow_unseen,
         )
-        _check_call(loaded, settings, output, born)
+        plan = choose_models(model, settings)
+        _check_call(plan.properties, output, born)
         frames = read(inputs)
         first = list(islice(frames, MOST_TABLES + 1))
         if born is not None and "{id}" not in born and len(first) > 1:
@@ -97,10 +103,10 @@ def predict(
             )
         to_file = output is not None or born is not None
         show = not (quiet and to_file) and (output is None or len(first) <= MOST_TABLES)
-        delivery = _Delivery(loaded.name, born, show, all_atoms, quiet)
+        delivery = _Delivery(born, show, all_atoms, quiet)
         with progress("crystals", quiet=quiet or show) as advance:
-            results = predict_frames(chain(first, frames), loaded, settings)
-            _write(delivery.predictions(_each(results, advance)), output, loaded.name)
+            results = predict_planned(chain(first, frames), plan)
+            _write(delivery.predictions(_each(results, advance)), output, plan.properties)
         delivery.summarise(output)
     if delivery.failed:
         raise typer.Exit(SOME_FAILED)
@@ -110,7 +116,6 @@ def predict(
 class _Delivery:
     """Shows results as they come and counts them."""
 
-    model: str
     born: str | None
     show: bool
     all_atoms: bool
@@ -130,7 +135,7 @@ class _Delivery:
                 continue
             self._warn(result)
             if self.show:
-                _print_table(result, self.model, self.all_atoms, first=self.predicted == 0)
+                _print_table(result, self.all_atoms, first=self.predicted == 0)
             if self.born is not None:
                 self._write_born(result, self.born)
             self.predicted += 1
@@ -167,7 +172,14 @@ class _Delivery:
         else:
             self.written.add(path)
             if not self.quiet:
+                self._tell_mixture(prediction)
                 tell(f"wrote {path}")
+
+    def _tell_mixture(self, prediction: Prediction) -> None:
+        charges, eps = (prediction.functionals[name] for name in ("born_charges", "eps_inf"))
+        if charges != eps:
+            stated = f"Born charges for {charges or 'no stated functional'} and eps_inf for {eps or 'none'}"
+            tell(f"warning: {prediction.id}: BORN holds {stated}")
 
     def _fail(self, reason: str) -> None:
         self.failed += 1
@@ -178,12 +190,12 @@ class _NothingPredicted(VoigtError):
     """Every input failed: no output file is written over an earlier one."""
 
 
-def _write(predictions: Iterator[Prediction], output: Path | None, model: str) -> None:
+def _write(predictions: Iterator[Prediction], output: Path | None, properties: Sequence[str]) -> None:
     from voigt.writers import write_predictions
 
     try:
         if output is not None:
-            write_predictions(predictions, output, model)
+            write_predictions(predictions, output, properties)
         else:
             for _ in predictions:
                 pass
@@ -197,25 +209,13 @@ def _each(results: Iterable[Prediction | Failure], advance: Callable[[], None]) 
         advance()
 
 
-def _check_call(model: LoadedModel, settings: Settings, output: Path | None, born: str | None) -> None:
+def _check_call(properties: Sequence[str], output: Path | None, born: str | None) -> None:
     """Find what is wrong with the call before any work is done."""
-    from voigt.tensors.properties import get_property
     from voigt.writers import writer_of
 
-    known = model.hypers.properties
-    wanted = settings.properties or known
-    absent = [get_property(name).name for name in wanted if name not in known]
-    if absent:
-        raise DomainError(f"model '{model.name}' does not predict {', '.join(absent)}; it predicts {', '.join(known)}")
-    functionals = model.hypers.functionals or model.card.functionals
-    if settings.functional is not None and settings.functional not in functionals:
-        known_functionals = ", ".join(functionals) or "none"
-        raise DomainError(
-            f"model '{model.name}' knows no functional {settings.functional}; it knows {known_functionals}"
-        )
     if output is not None:
         writer_of(output)
-    if born is not None and not {"born_charges", "eps_inf"} <= set(wanted):
+    if born is not None and not {"born_charges", "eps_inf"} <= set(properties):
         raise DomainError("--born needs born_charges and eps_inf; ask for both or choose a model that predicts both")
 
 
@@ -223,13 +223,14 @@ def _names(text: str | None) -> tuple[str, ...] | None:
     return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
 
 
-def _print_table(prediction: Prediction, model: str, all_atoms: bool, first: bool) -> None:
+def _print_table(prediction: Prediction, all_atoms: bool, first: bool) -> None:
     from voigt.writers.table import plain_text, prediction_lines, rich_text
 
-    lines = prediction_lines(prediction, model, all_atoms)
+    terminal = sys.stdout.isatty()
+    lines = prediction_lines(prediction, all_atoms, terminal)
     if not first:
-        lines = [("", ""), *lines]
-    if sys.stdout.isatty():
+        lines = [(), *lines]
+    if terminal:
         from rich.console import Console
 
         Console().print(rich_text(lines), soft_wrap=True)

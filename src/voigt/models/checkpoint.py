@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from voigt import __version__
 from voigt.errors import WeightsError
 from voigt.files import atomic_write
-from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.model import Equivar
+from voigt.models.hypers import NetworkHypers
+from voigt.models.methods import build_network, parse_hypers
+from voigt.models.network import Network
 from voigt.tensors.properties import PROPERTIES
 
 FORMAT_VERSION = 1
@@ -56,15 +57,15 @@ class LoadedModel:
     """A trained model: one network, or an ensemble whose mean is the prediction and whose spread is reported."""
 
     name: str
-    members: tuple[Equivar, ...]
+    members: tuple[Network, ...]
     card: ModelCard
 
     @property
-    def hypers(self) -> EquivarHypers:
+    def hypers(self) -> NetworkHypers:
         return self.members[0].hypers
 
 
-def save_model(members: Sequence[Equivar], path: str | Path, card: ModelCard) -> None:
+def save_model(members: Sequence[Network], path: str | Path, card: ModelCard) -> None:
     """Write an ensemble (or one network) to a safetensors file, atomically.
 
     Raises
@@ -124,7 +125,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
             "install the release that wrote it or train again"
         )
     try:
-        hypers = [EquivarHypers.model_validate(entry) for entry in json.loads(metadata["hypers"])]
+        hypers = [parse_hypers(entry) for entry in json.loads(metadata["hypers"])]
         card = _card(json.loads(metadata["card"]))
     except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise WeightsError(f"{path} holds unreadable metadata ({_first_line(error)}); train it again") from error
@@ -132,7 +133,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     if unknown or not hypers:
         fault = f"predicts properties unknown to this release ({', '.join(unknown)})" if unknown else "holds no network"
         raise WeightsError(f"{path} {fault}; install the release that wrote it or train again")
-    members = tuple(_restore(entry, k, tensors, path) for k, entry in enumerate(hypers))
+    members = tuple(_restore(build_network(entry), k, tensors, path) for k, entry in enumerate(hypers))
     return LoadedModel(path.stem, members, card)
 
 
@@ -146,8 +147,7 @@ def _card(stored: Mapping[str, Any]) -> ModelCard:
     )
 
 
-def _restore(hypers: EquivarHypers, member: int, tensors: Mapping[str, Tensor], path: Path) -> Equivar:
-    network = Equivar(hypers)
+def _restore(network: Network, member: int, tensors: Mapping[str, Tensor], path: Path) -> Network:
     own: dict[str, nn.Parameter] = dict(network.named_parameters())
     missing = [name for name in own if f"{member}.{name}" not in tensors]
     wrong = [

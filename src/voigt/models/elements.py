@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 NUM_ELEMENTS = 119
 """Rows of an embedding indexed by atomic number (0 is unused)."""
@@ -34,3 +36,27 @@ def periodic_table() -> NDArray[np.int64]:
             group, block = 19, 3
         table[z] = group, period, block
     return table
+
+
+class ElementEmbedding(nn.Module):
+    """Learned features of an element, optionally shared within its group, period and block."""
+
+    table: Tensor
+
+    def __init__(self, width: int, shared: bool, rows: int = NUM_ELEMENTS) -> None:
+        super().__init__()
+        self.element = nn.Embedding(rows, width)
+        self.shared = None
+        if shared:
+            self.shared = nn.ModuleList(nn.Embedding(size, width) for size in (20, 8, 4))
+            nn.init.normal_(self.element.weight, std=0.3)
+            self.register_buffer("table", torch.as_tensor(periodic_table()), False)
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        """(n,) atomic numbers -> (n, width)."""
+        features: Tensor = self.element(numbers)
+        if self.shared is not None:
+            place = self.table[numbers]
+            for k, layer in enumerate(self.shared):
+                features = features + layer(place[:, k])
+        return features

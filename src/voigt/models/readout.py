@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from e3nn import o3
@@ -13,30 +13,63 @@ from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.equivar.layers import initial_weights
 from voigt.models.equivar.paths import NODE_ROWS, wigner_3j
 from voigt.tensors.irreps import cartesian_basis
-from voigt.tensors.properties import Property
+from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.voigt import elastic_from_mandel, elastic_to_mandel
 
 # Types that the nodes do not carry arise from a product of two that they do.
 _PRODUCTS = {"2o": ("1o", "2e"), "3o": ("1o", "2e"), "4e": ("2e", "2e")}
 
 
-class TensorReadout(nn.Module):
-    """Linear (or, for types absent from the nodes, quadratic) map from node features to Cartesian tensors."""
+class Readout(nn.Module):
+    """Last layers of a property: components in the basis of its index symmetry.
 
+    Attributes
+    ----------
+    starts_from_data
+        Whether training begins at the averages of the labels.
+    kinds
+        Irreducible types of the components, in order.
+    weight
+        Last matrix, one row per type or component.
+    bias
+        One number per invariant (0e) component.
+    reference
+        Invariant components per element, added to the output; None: none.
+    """
+
+    starts_from_data: bool = True
     basis: Tensor
+    weight: nn.Parameter
+    bias: nn.Parameter
+    reference: nn.Embedding | None
 
-    def __init__(self, prop: Property, channels: int, init: str, reference: bool, hidden: bool) -> None:
+    def __init__(self, prop: Property, reference: bool) -> None:
         super().__init__()
         basis = cartesian_basis(prop.formula)
         self.rank, self.shape = prop.rank, prop.shape
         self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]
         self.register_buffer("basis", torch.tensor(basis.matrix), False)
-        self.weight = initial_weights((len(self.kinds), channels), init)
-        self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))
-        self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
+        sizes = [o3.Irrep(kind).dim for kind in self.kinds]
+        self.first_rows = [sum(sizes[:k]) for k in range(len(sizes))]
         self.reference = nn.Embedding(NUM_ELEMENTS, self.kinds.count("0e")) if reference else None
         if self.reference is not None:
             nn.init.zeros_(self.reference.weight)
+
+    def scalar_components(self, tensor: Tensor) -> Tensor:
+        """Invariant (0e) components of Cartesian tensors, (n, number of 0e) - what `bias` and `reference` add to."""
+        rows = [row for kind, row in zip(self.kinds, self.first_rows, strict=True) if kind == "0e"]
+        return tensor.reshape(len(tensor), -1) @ self.basis[rows].to(tensor).T
+
+
+class TensorReadout(Readout):
+    """Linear (or, for types absent from the nodes, quadratic) map from node features to Cartesian tensors."""
+
+    def __init__(self, prop: Property, channels: int, init: str, reference: bool, hidden: bool) -> None:
+        super().__init__(prop, reference)
+        self.starts_from_data = init != "uniform"
+        self.weight = initial_weights((len(self.kinds), channels), init)
+        self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))
+        self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
         for kind in sorted(set(self.kinds) & set(_PRODUCTS)):
             first, second = _PRODUCTS[kind]
             coupling = wigner_3j(first, second, kind) * math.sqrt(o3.Irrep(kind).dim)
@@ -69,14 +102,25 @@ class TensorReadout(nn.Module):
         tensor: Tensor = (torch.cat(parts, dim=1) @ self.basis.to(features.dtype)).view(-1, *self.shape)
         return tensor
 
-    def scalar_components(self, tensor: Tensor) -> Tensor:
-        """Invariant (0e) components of Cartesian tensors, (n, number of 0e) - what `bias` and `reference` add to."""
-        rows = [row for kind, row in zip(self.kinds, self._first_rows(), strict=True) if kind == "0e"]
-        return tensor.reshape(len(tensor), -1) @ self.basis[rows].to(tensor).T
 
-    def _first_rows(self) -> list[int]:
-        sizes = [o3.Irrep(kind).dim for kind in self.kinds]
-        return [sum(sizes[:k]) for k in range(len(sizes))]
+def own_readouts(properties: Sequence[str]) -> tuple[str, ...]:
+    """Properties that need a readout: a sum whose first part is predicted too is replaced by its parts.
+
+    So eps_total = eps_inf + eps_ionic exactly, and eps_total >= eps_inf since eps_ionic has only positive eigenvalues.
+    """
+    names: list[str] = []
+    for name in properties:
+        parts = PROPERTIES[name].sum_of
+        names += parts if parts and parts[0] in properties else (name,)
+    return tuple(dict.fromkeys(names))
+
+
+def assembled(values: Mapping[str, Tensor], properties: Sequence[str]) -> dict[str, Tensor]:
+    """The asked properties in order, sums added up from their parts."""
+    return {
+        name: values[name] if name in values else torch.stack([values[p] for p in PROPERTIES[name].sum_of]).sum(dim=0)
+        for name in properties
+    }
 
 
 LARGEST_EXPONENT = 20.0
@@ -85,7 +129,9 @@ LARGEST_EXPONENT = 20.0
 def _exponential(symmetric: Tensor) -> Tensor:
     """Matrix exponential; a matrix of norm above 20 is scaled back to it, since float32 overflows at 88."""
     norm = torch.linalg.matrix_norm(symmetric, keepdim=True)
-    result: Tensor = torch.linalg.matrix_exp(symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT)))
+    exponent = symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT))
+    # In single precision the scaling and squaring inside loses three digits.
+    result: Tensor = torch.linalg.matrix_exp(exponent.double()).to(symmetric.dtype)
     return result
 
 

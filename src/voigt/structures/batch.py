@@ -4,15 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import ase
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from voigt.structures.frames import canonical_frames, standard_lattice
 from voigt.structures.neighbors import neighbor_list
 from voigt.structures.symmetry import Symmetry
+
+
+@dataclass(frozen=True)
+class FrameOptions:
+    """Which canonical frames a graph carries.
+
+    Attributes
+    ----------
+    mode
+        "none": the axes of the input cell; "single": one frame; "average": those of all equivalent lattice vectors.
+    cell
+        Lattice vectors that define the frame: as given, Niggli-reduced, or of the primitive cell, Niggli-reduced.
+    reduce
+        Whether the network may work on the asymmetric unit.
+    cosets
+        In mode "average": leave out frames that a symmetry operation of the crystal makes from another one; the
+        operations then finish the mean (tensors of whole crystals only).
+    symprec
+        Tolerance of the search for the primitive cell, Angstrom.
+    """
+
+    mode: Literal["none", "single", "average"]
+    cell: Literal["none", "niggli", "primitive"]
+    reduce: bool = False
+    cosets: bool = True
+    symprec: float = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,6 +66,13 @@ class CrystalGraph:
         (n_edges,) sending atom, and receiving orbit, in ascending order of the receivers (networks rely on it).
     edge_vector
         (n_edges, 3) r_source - r_target, Angstrom.
+    lattice
+        (3, 3) rows are lattice vectors in canonical axes (the symmetric H of L = QH), Angstrom; the cell itself
+        without frames.
+    frames
+        (n_frames, 3, 3) orthogonal Q: a vector is Q times its canonical components; empty without frames.
+    operations
+        (n_operations, 3, 3) point operations that finish the mean over frames; empty if there is nothing to finish.
     functional
         Label of the functional whose response is asked for or labelled; None if unknown.
     targets
@@ -52,6 +87,9 @@ class CrystalGraph:
     edge_source: Tensor
     edge_target: Tensor
     edge_vector: Tensor
+    lattice: Tensor
+    frames: Tensor
+    operations: Tensor
     functional: str | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
 
@@ -76,6 +114,8 @@ class CrystalBatch:
         (n_orbits,) crystal of each representative.
     num_atoms
         (n_crystals,) atoms per crystal.
+    frame_crystal, operation_crystal
+        (n_frames,), (n_operations,) crystal of each frame and operation.
     functional
         One label per crystal.
     """
@@ -91,6 +131,11 @@ class CrystalBatch:
     edge_source: Tensor
     edge_target: Tensor
     edge_vector: Tensor
+    lattice: Tensor
+    frames: Tensor
+    frame_crystal: Tensor
+    operations: Tensor
+    operation_crystal: Tensor
     functional: tuple[str | None, ...]
     targets: Mapping[str, Tensor]
 
@@ -117,6 +162,7 @@ def build_graph(
     functional: str | None = None,
     targets: Mapping[str, Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
+    frame: FrameOptions | None = None,
 ) -> CrystalGraph:
     """Neighbours of one crystal as tensors.
 
@@ -135,10 +181,19 @@ def build_graph(
         Labels, see CrystalGraph.
     dtype
         Floating type of the tensors.
+    frame
+        Canonical frames to find; None: none.
+
+    Raises
+    ------
+    InputError
+        The cell has no canonical frame (it is singular, or no primitive cell is found).
     """
     pairs = neighbor_list(atoms, cutoff, mic)
     count = len(atoms)
-    if symmetry is None or len(np.unique(symmetry.orbits)) == count:
+    lattice, frames, operations = _frames(atoms, frame, symmetry)
+    whole = frame is not None and not frame.reduce
+    if symmetry is None or whole or len(np.unique(symmetry.orbits)) == count:
         representative, orbit, rotation = np.arange(count), np.arange(count), None
         source, target, vector = pairs.source, pairs.target, pairs.vector
     else:
@@ -155,9 +210,27 @@ def build_graph(
         edge_source=torch.as_tensor(source),
         edge_target=torch.as_tensor(target),
         edge_vector=torch.as_tensor(vector, dtype=dtype),
+        lattice=torch.as_tensor(lattice, dtype=dtype),
+        frames=torch.as_tensor(frames, dtype=dtype),
+        operations=torch.as_tensor(operations, dtype=dtype),
         functional=functional,
         targets={} if targets is None else targets,
     )
+
+
+def _frames(
+    atoms: ase.Atoms, options: FrameOptions | None, symmetry: Symmetry | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Lattice in canonical axes, frames, and operations that finish their mean."""
+    none = np.empty((0, 3, 3))
+    if options is None:
+        return atoms.cell.array, none, none
+    lattice = standard_lattice(atoms, options.cell, options.symprec)
+    if options.mode == "none":
+        return lattice, np.eye(3)[None], none
+    group = None if symmetry is None or not options.cosets else symmetry.rotations
+    found = canonical_frames(lattice, options.mode, group)
+    return found.stretch, found.rotations, found.operations if options.mode == "average" else none
 
 
 def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:
@@ -167,6 +240,8 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:
     atom_start = torch.cumsum(num_atoms, 0) - num_atoms
     orbit_start = torch.cumsum(num_orbits, 0) - num_orbits
     crystals = torch.arange(len(graphs))
+    num_frames = torch.tensor([len(graph.frames) for graph in graphs])
+    num_operations = torch.tensor([len(graph.operations) for graph in graphs])
 
     def join(name: str, start: Tensor | None = None) -> Tensor:
         parts = [getattr(graph, name) for graph in graphs]
@@ -192,6 +267,11 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:
         edge_source=join("edge_source", atom_start),
         edge_target=join("edge_target", orbit_start),
         edge_vector=join("edge_vector"),
+        lattice=torch.stack([graph.lattice for graph in graphs]),
+        frames=join("frames"),
+        frame_crystal=torch.repeat_interleave(crystals, num_frames),
+        operations=join("operations"),
+        operation_crystal=torch.repeat_interleave(crystals, num_operations),
         functional=tuple(graph.functional for graph in graphs),
         targets={name: torch.cat([graph.targets[name] for graph in graphs]) for name in graphs[0].targets},
     )

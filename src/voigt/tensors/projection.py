@@ -73,10 +73,19 @@ def project_atoms(z: torch.Tensor, rotations: torch.Tensor, permutations: torch.
     return total / rotations.shape[0]
 
 
-def residual(tensor: torch.Tensor, projected: torch.Tensor) -> float:
-    """Fraction of a prediction that symmetry forbids: ||T - PT|| / ||T|| (Frobenius; 0 for a zero tensor)."""
+def residual(tensor: torch.Tensor, projected: torch.Tensor, floor: float = 0.0) -> float:
+    """Fraction of a prediction that symmetry forbids: ||T - PT|| / ||T|| (Frobenius).
+
+    Parameters
+    ----------
+    tensor, projected
+        T and its projection PT, of one shape.
+    floor
+        A tensor whose norm is not above it, in its own unit, is rounding and has residual 0: such as the piezoelectric
+        tensor of a centrosymmetric crystal, of which symmetry forbids everything.
+    """
     norm = float(tensor.norm())
-    return float((tensor - projected).norm()) / norm if norm != 0.0 else 0.0
+    return float((tensor - projected).norm()) / norm if norm > floor else 0.0
 
 
 def independent_components(rotations: torch.Tensor, formula: str) -> int:

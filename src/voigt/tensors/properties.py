@@ -36,6 +36,8 @@ class Property:
         Layout in files: "cartesian" (row-major) or "voigt" (3x6 or 6x6, row-major, order xx yy zz yz zx xy).
     label
         Name in figures and tables.
+    sum_of
+        Properties that add up to this one; a network that predicts the first predicts the sum from its parts.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Property:
     minimum: float | None
     storage: Literal["cartesian", "voigt"]
     label: str
+    sum_of: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -71,7 +74,7 @@ _DECLARATIONS = (
     Property("eps_ionic", "crystal", "ij=ji", "1", "lattice contribution to the static permittivity", 0.0, "cartesian",
              "ionic dielectric tensor"),
     Property("eps_total", "crystal", "ij=ji", "1", "static relative permittivity, eps_inf + eps_ionic", 1.0,
-             "cartesian", "static dielectric tensor"),
+             "cartesian", "static dielectric tensor", ("eps_inf", "eps_ionic")),
     Property("piezo_total", "crystal", "ijk=ikj", "C/m^2", "e[polarisation, strain, strain], relaxed ions", None,
              "voigt", "piezoelectric tensor"),
     Property("piezo_clamped", "crystal", "ijk=ikj", "C/m^2", "e[polarisation, strain, strain], clamped ions", None,

@@ -59,7 +59,8 @@ def read_data(recipe: Recipe) -> TrainingData:
     crystals: list[LabelledCrystal] = []
     parts: Parts = {"train": [], "val": [], "test": []}
     for source, path in zip(recipe.data, paths, strict=True):
-        own = read_labelled(path, list(recipe.targets), source.where, source.functional, source.max_atoms)
+        names = list(recipe.targets) if source.targets is None else list(source.targets)
+        own = read_labelled(path, names, source.where, source.functional, source.max_atoms)
         split = split_crystals(own, recipe.split)
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
@@ -134,6 +135,7 @@ def training_graph(crystal: LabelledCrystal, recipe: Recipe) -> CrystalGraph:
         functional=crystal.functional if hypers.functionals else None,
         targets=targets,
         dtype=_dtype(recipe),
+        frame=hypers.frame_options,
     )
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from voigt.training.recipe import TargetSettings
 
+LOG_FLOOR = 0.01
+"""Norms below this, in units of the scale, count as it in the logarithm."""
+
 
 def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> Tensor:
     """Mean loss over atoms or crystals that have a label; 0 if none has.
@@ -31,6 +34,12 @@ def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> T
         norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * settings.scale)
         ratio: Tensor = torch.linalg.vector_norm(predicted - label, dim=1) / norm
         return ratio.mean()
+    if settings.loss == "log":
+        floor = LOG_FLOOR * settings.scale
+        sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=floor) for tensor in (predicted, label)]
+        shape = torch.linalg.vector_norm(predicted / sizes[0][:, None] - label / sizes[1][:, None], dim=1)
+        logs: Tensor = torch.log(sizes[0] / sizes[1]).abs() + shape
+        return logs.mean()
     difference = (predicted - label) / settings.scale
     if settings.loss == "l1":
         return difference.abs().mean()

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from voigt.errors import RecipeError
-from voigt.models.equivar.model import Equivar
+from voigt.models.network import Network
 from voigt.structures.batch import CrystalBatch
 from voigt.training.losses import tensor_loss, total_loss
 from voigt.training.recipe import OptimizerSettings, Recipe
@@ -24,7 +24,7 @@ LOST_STEPS = 100
 class TrainingModule(lightning.LightningModule):
     """Loss, optimizer and validation figures of a recipe."""
 
-    def __init__(self, recipe: Recipe, network: Equivar, total_steps: int) -> None:
+    def __init__(self, recipe: Recipe, network: Network, total_steps: int) -> None:
         super().__init__()
         self.recipe, self.network, self.total_steps = recipe, network, total_steps
         self.lost, self.finite = 0, True

@@ -10,7 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from voigt.errors import RecipeError
-from voigt.models.equivar.hypers import EquivarHypers
+from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
 from voigt.tensors.properties import PROPERTIES
 
 
@@ -24,6 +24,9 @@ class DataSource(_Section):
     path: str = Field(description="File, relative to the data folder.")
     where: str | None = Field(None, description="Keep frames whose info key of this name is true (e.g. closed_shell).")
     functional: str | None = Field(None, description="Functional of frames that state none.")
+    targets: tuple[str, ...] | None = Field(
+        None, description="Which of the recipe's targets this file has; by default all of them."
+    )
     max_atoms: int | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
     limit: int | None = Field(
         None,
@@ -56,10 +59,11 @@ class SplitSettings(_Section):
 class TargetSettings(_Section):
     """Loss of one property."""
 
-    loss: Literal["l1", "l2", "huber", "relative"] = Field(
+    loss: Literal["l1", "l2", "huber", "relative", "log"] = Field(
         "l1",
         description="Mean absolute (the paper's), squared, or Huber difference of components; 'relative': Frobenius "
-        "norm of the difference over that of the label, the quantity that EwT counts.",
+        "norm of the difference over that of the label, the quantity that EwT counts; 'log': difference of the "
+        "logarithms of the norms plus that of the normalised tensors, for labels of very different size.",
     )
     weight: float = Field(1.0, gt=0, description="Weight in the total loss.")
     scale: float = Field(1.0, gt=0, description="Differences are divided by this (unit of the property).")
@@ -82,7 +86,10 @@ class Recipe(_Section):
     """A training run. Every key has a default but `name`, `data` and `targets`."""
 
     name: str = Field(description="Name of the run and of its model file.", pattern=r"^[A-Za-z0-9._-]+$")
-    model: EquivarHypers = Field(default_factory=lambda: EquivarHypers.model_validate({}), description="Network.")
+    model: Hypers = Field(
+        default_factory=lambda: parse_hypers({"method": DEFAULT_METHOD}),
+        description="Network; `method` names its kind.",
+    )
     data: tuple[DataSource, ...] = Field(min_length=1, description="Labelled files.")
     data_root: str = Field(".", description="Folder of the data, relative to the recipe; VOIGT_DATA overrides it.")
     targets: dict[str, TargetSettings] = Field(min_length=1, description="Property name -> its loss.")
@@ -154,7 +161,7 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     content = dict(content)
     model, targets = content.get("model", {}), content.get("targets")
     if isinstance(model, dict) and isinstance(targets, dict) and targets:
-        content["model"] = {"properties": [str(name) for name in targets], **model}
+        content["model"] = {"method": DEFAULT_METHOD, "properties": [str(name) for name in targets], **model}
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:

@@ -24,7 +24,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from voigt.errors import OutputError, RecipeError, VoigtError, WeightsError
 from voigt.models.checkpoint import ModelCard, load_model, save_model
-from voigt.models.equivar.model import Equivar
+from voigt.models.network import Network
 from voigt.training.callbacks import (
     AtomicCheckpoints,
     Checkpoints,
@@ -58,7 +58,7 @@ class TrainingResult:
     """
 
     model: Path
-    network: Equivar
+    network: Network
     metrics: dict[str, float]
     seconds: float
 
@@ -128,7 +128,7 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
 
 def _trained(
     recipe: Recipe, folder: Path, data: TrainingData, record: RunRecord, resume: bool
-) -> tuple[Equivar, dict[str, float]]:
+) -> tuple[Network, dict[str, float]]:
     """The network of the best validation and the figures of that moment."""
     module_data = CrystalDataModule(recipe, data)
     network = initial_network(recipe, module_data.train_graphs)

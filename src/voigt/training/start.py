@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voigt.errors import RecipeError
 from voigt.models.checkpoint import load_model
-from voigt.models.equivar.model import Equivar
-from voigt.models.readout import TensorReadout, unbounded
+from voigt.models.equivar.model import EquivarTrunk
+from voigt.models.methods import build_network
+from voigt.models.network import Network
+from voigt.models.readout import unbounded
 from voigt.structures.batch import CrystalGraph
 from voigt.tensors.properties import PROPERTIES
 from voigt.training.recipe import Recipe
 
 
-def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Equivar:
+def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Network:
     """A network ready to train on `graphs`.
 
     Raises
@@ -25,33 +27,42 @@ def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Equivar:
         The model to fine-tune from has other hyper-parameters than the recipe.
     """
     torch.manual_seed(recipe.seed)
-    network = Equivar(recipe.model)
+    network = build_network(recipe.model)
     fit_references(network, graphs)
     if recipe.finetune is not None:
         _copy_weights(recipe, network)
     return network.double() if recipe.precision == "64" else network
 
 
-def _copy_weights(recipe: Recipe, network: Equivar) -> None:
+def _copy_weights(recipe: Recipe, network: Network) -> None:
+    """All weights from a network of the same method, or the message passing alone from one of another method."""
     loaded = load_model(recipe.finetune or "")
     if recipe.member >= len(loaded.members):
         raise RecipeError(f"{recipe.finetune} has {len(loaded.members)} members, there is no member {recipe.member}")
     source = loaded.members[recipe.member]
-    given, wanted = source.hypers.model_dump(), recipe.model.model_dump()
-    free = {"properties", "functionals", "sum_rule"}
-    changed = [key for key in wanted if given[key] != wanted[key] and key not in free]
+    given, wanted = source.hypers, network.hypers
+    parts: tuple[nn.Module, nn.Module] = source, network
+    trunks = source.trunk, network.trunk
+    if given.method != wanted.method:
+        if trunks[0] is None or trunks[1] is None:
+            raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {wanted.method}")
+        given, wanted, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
+    free = {"properties", "sum_rule"} | (set() if trunks[1] is None else {"functionals"})
+    old, new = given.model_dump(), wanted.model_dump()
+    changed = [key for key in new if old[key] != new[key] and key not in free]
     if changed:
-        listing = ", ".join(f"{key} = {given[key]!r}" for key in changed)
+        listing = ", ".join(f"{key} = {old[key]!r}" for key in changed)
         raise RecipeError(f"to fine-tune from {recipe.finetune} the recipe's model must have {listing}")
-    own = dict(network.named_parameters())
+    own = dict(parts[1].named_parameters())
     with torch.no_grad():
-        for name, value in source.named_parameters():
-            if name in own and name != "functional.weight":
+        for name, value in parts[0].named_parameters():
+            if name in own and name.rpartition("functional.")[1:] != ("functional.", "weight"):
                 own[name].copy_(value)
-        _copy_functionals(source, network)
+        if trunks[0] is not None and trunks[1] is not None:
+            _copy_functionals(trunks[0], trunks[1])
 
 
-def _copy_functionals(source: Equivar, network: Equivar) -> None:
+def _copy_functionals(source: EquivarTrunk, network: EquivarTrunk) -> None:
     """Functionals by name; a new one, or a network without any, starts as the trained model's default."""
     known = source.hypers.functionals
     rows = network.input.bias.new_zeros(1, 1) if source.functional is None else source.functional.weight
@@ -62,13 +73,14 @@ def _copy_functionals(source: Equivar, network: Equivar) -> None:
         network.functional.weight[k] = rows[known.index(name) if name in known else 0]
 
 
-def fit_references(network: Equivar, graphs: Sequence[CrystalGraph]) -> None:
+def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:
     """Start from the trivial prediction: per-element means for atoms, the mean for crystals; small weights elsewhere.
 
     Only training crystals may be given. A property that none of them has keeps its random weights.
     """
-    for name, readout in network.readouts.items():
-        if not isinstance(readout, TensorReadout) or "0e" not in readout.kinds or network.hypers.init == "uniform":
+    for name in network.readouts:
+        readout = network.readout(name)
+        if "0e" not in readout.kinds or not readout.starts_from_data or name not in graphs[0].targets:
             continue
         prop = PROPERTIES[name]
         labels = torch.cat([graph.targets[name] for graph in graphs])

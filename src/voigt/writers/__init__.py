@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from voigt.errors import OutputError
 
 if TYPE_CHECKING:
     from voigt.prediction import Prediction
 
+    Writer: TypeAlias = Callable[[Iterable[Prediction], str | Path, Sequence[str] | None], int]
+
 SUFFIXES = (".json", ".csv", ".extxyz", ".xyz", ".parquet")
 
 
-def write_predictions(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+def write_predictions(
+    predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None
+) -> int:
     """Write predictions in the format that the suffix names, all or nothing.
 
     Parameters
@@ -24,8 +28,9 @@ def write_predictions(predictions: Iterable[Prediction], path: str | Path, model
     path
         .json, .csv (Born charges, one atom a row), .extxyz or .xyz (the input's frames with tensors), .parquet
         (one crystal a row).
-    model
-        Name of the model.
+    properties
+        What the predictions may hold, for formats with columns; None: what the first one holds. A crystal for which
+        one of several models failed lacks some.
 
     Returns
     -------
@@ -36,10 +41,10 @@ def write_predictions(predictions: Iterable[Prediction], path: str | Path, model
     OutputError
         Unknown suffix, or the file cannot be written. An earlier file of that name is then untouched.
     """
-    return writer_of(path)(predictions, path, model)
+    return writer_of(path)(predictions, path, properties)
 
 
-def writer_of(path: str | Path) -> Callable[[Iterable[Prediction], str | Path, str], int]:
+def writer_of(path: str | Path) -> Writer:
     """The function that writes the format which the suffix of `path` names.
 
     Raises
@@ -51,15 +56,15 @@ def writer_of(path: str | Path) -> Callable[[Iterable[Prediction], str | Path, s
     if suffix == ".json":
         from voigt.writers.records import write_json
 
-        return write_json
+        return lambda predictions, target, _: write_json(predictions, target)
     if suffix == ".csv":
         from voigt.writers.atom_csv import write_csv
 
-        return lambda predictions, target, _: write_csv(predictions, target)
+        return write_csv
     if suffix in (".extxyz", ".xyz"):
         from voigt.writers.extxyz import write_extxyz
 
-        return write_extxyz
+        return lambda predictions, target, _: write_extxyz(predictions, target)
     if suffix == ".parquet":
         from voigt.writers.parquet import write_parquet
 

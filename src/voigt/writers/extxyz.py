@@ -18,21 +18,24 @@ if TYPE_CHECKING:
     from voigt.prediction import Prediction
 
 
-def annotated(prediction: Prediction, model: str) -> ase.Atoms:
+def annotated(prediction: Prediction) -> ase.Atoms:
     """A copy of the input structure with the prediction in its arrays and info.
 
     Arrays, info and calculator results of the input stay. Added are `born_charges` (9 columns, row-major) and other
     tensors (info, row-major; piezo 3x6 and elastic 6x6 in Voigt order xx yy zz yz zx xy), `<property>_spread` (one
-    Frobenius norm per atom or crystal), `id` where the frame had none, `voigt_model` and `voigt_functional`. A key that
-    the frame already has, such as a label of the same property, is kept as `<key>_input`.
+    Frobenius norm per atom or crystal), `id` where the frame had none, `voigt_model` and `voigt_functional`, or
+    `<property>_model` and `<property>_functional` where properties differ in them. A key that the frame already has,
+    such as a label of the same property, is kept as `<key>_input`.
     """
     atoms: ase.Atoms = prediction.atoms.copy()
     _keep_results(prediction.atoms, atoms)
-    info = {"voigt_model": model}
-    if prediction.functional is not None:
-        info["voigt_functional"] = prediction.functional
-    for key, text in info.items():
-        _set(atoms.info, key, text)
+    for kind, texts in (("model", prediction.models), ("functional", prediction.functionals)):
+        alike = len(set(texts.values())) == 1
+        for name, text in texts.items():
+            if text is not None:
+                _set(atoms.info, f"voigt_{kind}" if alike else f"{name}_{kind}", text)
+            if alike:
+                break
     atoms.info.setdefault("id", prediction.id)
     for name, value in prediction.values.items():
         prop = PROPERTIES[name]
@@ -48,7 +51,7 @@ def annotated(prediction: Prediction, model: str) -> ase.Atoms:
     return atoms
 
 
-def write_extxyz(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+def write_extxyz(predictions: Iterable[Prediction], path: str | Path) -> int:
     """Write one frame for each crystal, see `annotated`; returns their number.
 
     Raises
@@ -63,7 +66,7 @@ def write_extxyz(predictions: Iterable[Prediction], path: str | Path, model: str
         # Objects in info that no text can hold, such as those of a database row, are left out.
         warnings.filterwarnings("ignore", "Skipping unhashable information")
         for prediction in predictions:
-            write_xyz(stream, annotated(prediction, model))
+            write_xyz(stream, annotated(prediction))
             count += 1
     return count
 

@@ -18,32 +18,33 @@ ROWS = 1024
 """Crystals of one row group."""
 
 
-def row(prediction: Prediction, model: str) -> dict[str, Any]:
+def row(prediction: Prediction) -> dict[str, Any]:
     """One crystal as a row, see `write_parquet`."""
     columns: dict[str, Any] = {
         "id": prediction.id,
         "formula": reduced_formula(prediction.atoms),
         "spacegroup": prediction.symmetry.number,
-        "model": model,
-        "functional": prediction.functional,
     }
     for name, value in prediction.values.items():
         prop = PROPERTIES[name]
         values = flat(prop, value).reshape(-1).tolist()
         columns[name] = values if prop.rank else values[0]
         spread = prediction.spread.get(name)
+        columns[f"{name}_model"] = prediction.models[name]
+        columns[f"{name}_functional"] = prediction.functionals[name]
         columns[f"{name}_spread"] = None if spread is None else float(norm(prop, spread).mean())
     columns["warnings"] = list(prediction.warnings)
     return columns
 
 
-def write_parquet(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+def write_parquet(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None) -> int:
     """Write a table, a row group at a time; returns the number of crystals.
 
-    Columns: id, formula, spacegroup (number), model, functional; for every property its components as list<double>
-    (row-major, atoms in the order of the input, Voigt order xx yy zz yz zx xy for piezo and elastic; scalars as
-    double) and `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one network;
-    warnings as list<string>.
+    Columns: id, formula, spacegroup (number); for every property its components as list<double> (row-major, atoms in
+    the order of the input, Voigt order xx yy zz yz zx xy for piezo and elastic; scalars as double), `<property>_model`,
+    `<property>_functional` and `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one
+    network; warnings as list<string>. Columns are those of `properties`, or else of the first crystal; a crystal that
+    lacks a property has nulls.
 
     Raises
     ------
@@ -57,11 +58,12 @@ def write_parquet(predictions: Iterable[Prediction], path: str | Path, model: st
     remaining = iter(predictions)
     with atomic_write(path, "wb") as stream:
         first = next(remaining, None)
-        schema = pa.schema(_fields(list(first.values) if first is not None else []))
+        held = list(first.values) if first is not None else []
+        schema = pa.schema(_fields(held if properties is None else properties))
         with pq.ParquetWriter(stream, schema) as table:
             everything = chain([] if first is None else [first], remaining)
             for group in _groups(everything, ROWS):
-                table.write_table(pa.Table.from_pylist([row(entry, model) for entry in group], schema=schema))
+                table.write_table(pa.Table.from_pylist([row(entry) for entry in group], schema=schema))
                 count += len(group)
     return count
 
@@ -69,12 +71,12 @@ def write_parquet(predictions: Iterable[Prediction], path: str | Path, model: st
 def _fields(properties: Sequence[str]) -> list[Any]:
     import pyarrow as pa
 
-    fields = [pa.field(name, pa.string()) for name in ("id", "formula", "model", "functional")]
-    fields.insert(2, pa.field("spacegroup", pa.int16()))
+    fields = [pa.field("id", pa.string()), pa.field("formula", pa.string()), pa.field("spacegroup", pa.int16())]
     for name in properties:
         prop = PROPERTIES[name]
         kind = pa.list_(pa.float64()) if prop.rank or prop.per == "atom" else pa.float64()
         fields += [pa.field(name, kind, metadata={"unit": prop.unit, "meaning": prop.meaning})]
+        fields += [pa.field(f"{name}_{text}", pa.string()) for text in ("model", "functional")]
         fields += [pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit})]
     return [*fields, pa.field("warnings", pa.list_(pa.string()))]
 

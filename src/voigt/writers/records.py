@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from voigt.prediction import Prediction
 
 
-def record(prediction: Prediction, model: str) -> dict[str, Any]:
+def record(prediction: Prediction) -> dict[str, Any]:
     """One crystal as dictionaries, lists, numbers and text.
 
     Tensors are nested lists in the axes of `cell`; each property states unit, meaning of its indices and layout. `raw`
-    is the prediction before sum rule and symmetry projection, `spread` the standard deviation over an ensemble. What
-    is not finite becomes null.
+    is the prediction before sum rule and symmetry projection, `spread` the standard deviation over an ensemble.
+    `models` and `functionals` say for each property who predicted it, and for which functional. What is not finite
+    becomes null.
     """
     atoms, symmetry = prediction.atoms, prediction.symmetry
     return {
         "id": prediction.id,
         "formula": reduced_formula(atoms),
-        "model": model,
-        "functional": prediction.functional,
+        "models": dict(prediction.models),
+        "functionals": dict(prediction.functionals),
         "spacegroup": {"number": symmetry.number, "international": symmetry.international},
         "elements": atoms.get_chemical_symbols(),
         "cell": atoms.cell.array.tolist(),
@@ -41,7 +42,7 @@ def record(prediction: Prediction, model: str) -> dict[str, Any]:
     }
 
 
-def write_json(predictions: Iterable[Prediction], path: str | Path, model: str) -> int:
+def write_json(predictions: Iterable[Prediction], path: str | Path) -> int:
     """Write a JSON list, crystal by crystal; returns their number.
 
     Raises
@@ -54,7 +55,7 @@ def write_json(predictions: Iterable[Prediction], path: str | Path, model: str) 
         stream.write("[")
         for prediction in predictions:
             stream.write("\n" if count == 0 else ",\n")
-            json.dump(record(prediction, model), stream, allow_nan=False)
+            json.dump(record(prediction), stream, allow_nan=False)
             count += 1
         stream.write("\n]\n")
     return count

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voigt.tensors.pattern import Pattern
+from voigt.tensors.pattern import pattern as find_pattern
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.writers.layout import headings, norm, reduced_formula, stored
+from voigt.writers.notes import table_notes
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
     from voigt.prediction import Prediction
     from voigt.structures.symmetry import Symmetry
 
-Line: TypeAlias = tuple[str, str]
-"""Text and rich style of one line."""
+Line: TypeAlias = tuple[tuple[str, str], ...]
+"""Pieces of one line, each with its rich style."""
 
 _COMPONENTS = ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz")
 # Order of each point group, by which a cell that hides operations (a supercell of lower symmetry) is recognised.
@@ -39,44 +42,49 @@ _ORDERS = {
     },
 }
 _CENTRING = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}
-_HEADER, _TITLE, _NOTE = "bold", "underline", "dim"
+_HEADER, _TITLE, _NOTE, _INDEPENDENT = "bold", "underline", "dim", "bold"
+_ZERO = "·"
+# Fraction of a tensor's norm below which an entry counts as zero: the axes of a cell whose lattice vectors were rounded
+# in its file are turned by as much.
+_TURNED = 1e-3
 
 
-def prediction_lines(prediction: Prediction, model: str, all_atoms: bool = False) -> list[Line]:
+def prediction_lines(prediction: Prediction, all_atoms: bool = False, terminal: bool = False) -> list[Line]:
     """Lines of the table of one crystal.
 
     Parameters
     ----------
     prediction
         The crystal; tensors are printed with three decimals, in the Cartesian axes of its cell.
-    model
-        Name of the model, for the header.
     all_atoms
         One row for every atom; otherwise one for each set of symmetry-equivalent atoms.
+    terminal
+        Independent components are told by their style instead of a trailing asterisk.
     """
-    lines = [(_header(prediction, model), _HEADER)]
+    lines: list[Line] = [((_header(prediction), _HEADER),)]
     for name, value in prediction.values.items():
         prop = PROPERTIES[name]
-        lines.append(("", ""))
-        lines.append((_title(prop), _TITLE))
+        lines += [(), ((_title(prediction, prop), _TITLE),)]
+        pattern = _pattern(prediction, prop)
         if prop.per == "atom":
             lines += _atom_rows(prediction, prop, value, all_atoms)
         else:
-            lines += _crystal_rows(prop, value)
-        lines += [(note, _NOTE) for note in _notes(prediction, prop, all_atoms)]
+            lines += _crystal_rows(prop, value, pattern, terminal)
+        notes = [] if pattern is None else [_pattern_note(pattern, prediction.symmetry, terminal)]
+        lines += [((note, _NOTE),) for note in [*notes, *table_notes(prediction, prop, all_atoms)]]
     return lines
 
 
 def plain_text(lines: Iterable[Line]) -> str:
     """Lines without styles."""
-    return "\n".join(text for text, _ in lines)
+    return "\n".join("".join(text for text, _ in line) for line in lines)
 
 
 def rich_text(lines: Iterable[Line]) -> Text:
     """Lines with styles; print it with `soft_wrap=True`, so that rows are not broken."""
     from rich.text import Text
 
-    return Text("\n").join(Text(text, style=style) for text, style in lines)
+    return Text("\n").join(Text.assemble(*line) for line in lines)
 
 
 def site_labels(symmetry: Symmetry) -> list[str]:
@@ -93,22 +101,56 @@ def site_labels(symmetry: Symmetry) -> list[str]:
     return [f"{count}{letter}" for count, letter in zip(counts, symmetry.wyckoffs, strict=True)]
 
 
-def _header(prediction: Prediction, model: str) -> str:
+def _header(prediction: Prediction) -> str:
     count = len(prediction.atoms)
+    models = list(dict.fromkeys(prediction.models.values()))
+    functional = _only(prediction.functionals)
     parts = [
         reduced_formula(prediction.atoms),
         f"{prediction.symmetry.international} ({prediction.symmetry.number})",
         f"{count} atom{'' if count == 1 else 's'}",
         f"id {prediction.id}",
-        f"model {model}",
+        f"model{'' if len(models) == 1 else 's'} {', '.join(models)}",
     ]
-    return "  ".join([*parts, *([f"functional {prediction.functional}"] if prediction.functional else [])])
+    return "  ".join([*parts, *([f"functional {functional}"] if functional else [])])
 
 
-def _title(prop: Property) -> str:
+def _title(prediction: Prediction, prop: Property) -> str:
     unit = "" if prop.unit == "1" else f", {prop.unit}"
     meaning = prop.meaning.split(" = ")[0] if prop.per == "atom" else prop.name
-    return f"{prop.label[0].upper()}{prop.label[1:]} {meaning}{unit}"
+    origin = []
+    if _only(prediction.models) is None:
+        origin.append(f"model {prediction.models[prop.name]}")
+    if _only(prediction.functionals) is None and prediction.functionals[prop.name] is not None:
+        origin.append(f"functional {prediction.functionals[prop.name]}")
+    return "  ".join([f"{prop.label[0].upper()}{prop.label[1:]} {meaning}{unit}", *origin])
+
+
+def _only(labels: Mapping[str, str | None]) -> str | None:
+    """The label of all properties, None if they differ or have none."""
+    different = set(labels.values())
+    return different.pop() if len(different) == 1 else None
+
+
+def _pattern(prediction: Prediction, prop: Property) -> Pattern | None:
+    """What symmetry says of a crystal's tensor; None where it was not imposed."""
+    if not prediction.symmetrized or prop.per == "atom" or prop.rank == 0:
+        return None
+    try:
+        return find_pattern(prediction.symmetry.rotations, prop, _TURNED)
+    except ValueError:  # operations found with a large tolerance need not be a group
+        return None
+
+
+def _pattern_note(pattern: Pattern, symmetry: Symmetry, terminal: bool) -> str:
+    group = f"crystal system {symmetry.crystal_system} ({symmetry.point_group}"
+    order = _ORDERS.get(symmetry.point_group, pattern.order)
+    # A supercell may lack operations of its crystal.
+    group += ")" if pattern.order == order else f", {pattern.order} of its {order} operations in this cell)"
+    mark = "bold" if terminal else "*"
+    count = f"{pattern.count} independent component{'' if pattern.count == 1 else 's'} ({mark})"
+    zeros = [f"{_ZERO} zero by symmetry"] if pattern.zero.any() else []
+    return f"{group}: {', '.join([count if pattern.count else 'no component allowed', *zeros])}"
 
 
 def _atom_rows(prediction: Prediction, prop: Property, value: NDArray[np.float64], all_atoms: bool) -> list[Line]:
@@ -123,36 +165,32 @@ def _atom_rows(prediction: Prediction, prop: Property, value: NDArray[np.float64
     for index in chosen:
         row = f"{index:>{width}}  {symbols[index]:2}  {labels[index]:5}" + _numbers(value[index].reshape(-1))
         rows.append(row + (_numbers(norms[index : index + 1]) if norms is not None else ""))
-    return [(row, "") for row in rows]
+    return [((row, ""),) for row in rows]
 
 
-def _crystal_rows(prop: Property, value: NDArray[np.float64]) -> list[Line]:
+def _crystal_rows(prop: Property, value: NDArray[np.float64], pattern: Pattern | None, terminal: bool) -> list[Line]:
     if prop.rank == 0:
-        return [(_numbers(np.atleast_1d(value)).lstrip(), "")]
+        return [((_numbers(np.atleast_1d(value)).lstrip(), ""),)]
     names, columns = headings(prop)
-    rows = [" " * 4 + _cells(columns)]
-    rows += [f"{name:>4}" + _numbers(row) for name, row in zip(names, stored(prop, value), strict=True)]
-    return [(row, "") for row in rows]
+    matrix = stored(prop, value)
+    if pattern is None:
+        rows = [f"{name:>4}" + _numbers(row) for name, row in zip(names, matrix, strict=True)]
+        return [((row, ""),) for row in [" " * 4 + _cells(columns), *rows]]
+    lines: list[Line] = [((" " * 4 + " ".join(_cells([column]) for column in columns), ""),)]
+    for name, row, zeros, independent in zip(names, matrix, pattern.zero, pattern.independent, strict=True):
+        cells = [_marked(*entry, terminal) for entry in zip(row, zeros, independent, strict=True)]
+        lines.append(((f"{name:>4}", ""), *cells[:-1], (cells[-1][0].rstrip(), cells[-1][1])))
+    return lines
 
 
-def _notes(prediction: Prediction, prop: Property, all_atoms: bool) -> list[str]:
-    notes = []
-    if prop.per == "atom":
-        shown = "every atom" if all_atoms else "one atom of each symmetry-equivalent set"
-        notes.append(f"{shown}, counted from 0; site: multiplicity and Wyckoff letter")
-    if prop.name == "born_charges" and prediction.drift is not None:
-        drift = float(abs(prediction.drift).max())
-        count = len(prediction.atoms)
-        notes.append(f"raw charge drift max |sum Z|: {drift:.4f} e per cell, {drift / count:.4f} e per atom")
-    if prop.name in prediction.residual:
-        notes.append(f"raw symmetry residual |T - PT|/|T|: {prediction.residual[prop.name]:.1e}")
-    if prop.name in prediction.spread:
-        if prop.per == "atom":
-            notes.append("spread: Frobenius norm of the standard deviation over the ensemble")
-        else:
-            spread = float(norm(prop, prediction.spread[prop.name]))
-            notes.append(f"spread over the ensemble (Frobenius norm): {spread:.3f}")
-    return notes
+def _marked(value: float, zero: bool, independent: bool, terminal: bool) -> tuple[str, str]:
+    """A cell of ten characters: a number and its mark, or a dot where the number has its point."""
+    if zero:
+        return f"{_ZERO:>6}    ", ""
+    number = _numbers(np.array([value]))
+    if not independent:
+        return f"{number} ", ""
+    return (f"{number} ", _INDEPENDENT) if terminal else (f"{number}*", "")
 
 
 def _cells(names: Sequence[str]) -> str:

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from voigt.models.hypers import NetworkHypers
 
 
-class EquivarHypers(BaseModel):
+class EquivarHypers(NetworkHypers):
     """Configuration of an Equivar network. Defaults are ours; `preset("bm1")` and `preset("bm2")` are the paper's."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Literal["equivar"] = Field("equivar", description="Name of the method.")
     properties: tuple[str, ...] = Field(("born_charges",), description="What the network predicts.", min_length=1)
-    functionals: tuple[str, ...] = Field(
-        (), description="Labels the network is conditioned on; the first is the default. Empty: not conditioned."
-    )
     channels: int = Field(32, ge=1, description="Multiplicity F of each of the node types 0e, 1o, 1e, 2e.")
     interactions: int = Field(3, ge=1, description="Number of message-passing blocks.")
-    cutoff: float = Field(5.0, gt=0, description="Radius of the neighbour list, Angstrom.")
-    neighbors: Literal["all", "mic"] = Field(
-        "all", description="Every periodic image, or only the nearest as the released script (wrong in small cells)."
-    )
     num_radial: int = Field(16, ge=2, description="Number of Gaussian radial functions, evenly spaced up to cutoff.")
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff; 'none' is the paper's."

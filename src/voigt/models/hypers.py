@@ -1,0 +1,30 @@
+"""What the hyper-parameters of every method have in common."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from voigt.structures.batch import FrameOptions
+
+
+class NetworkHypers(BaseModel):
+    """Hyper-parameters that the rest of the package asks every method for."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    method: str
+    properties: tuple[str, ...] = Field(description="What the network predicts.", min_length=1)
+    functionals: tuple[str, ...] = Field(
+        (), description="Labels the network is conditioned on; the first is the default. Empty: not conditioned."
+    )
+    cutoff: float = Field(5.0, gt=0, description="Radius of the neighbour list, Angstrom.")
+    neighbors: Literal["all", "mic"] = Field(
+        "all", description="Every periodic image, or only the nearest as the released script (wrong in small cells)."
+    )
+
+    @property
+    def frame_options(self) -> FrameOptions | None:
+        """Canonical frames that graphs must carry; None: none."""
+        return None

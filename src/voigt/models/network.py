@@ -1,0 +1,81 @@
+"""What every method's network has in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from voigt.errors import DomainError
+from voigt.models.hypers import NetworkHypers
+from voigt.models.readout import Readout
+from voigt.structures.batch import CrystalBatch
+from voigt.tensors.sum_rule import acoustic_sum_rule
+
+if TYPE_CHECKING:
+    from voigt.models.equivar.model import EquivarTrunk
+
+Outputs = dict[str, Tensor]
+
+
+class Network(nn.Module):
+    """A network with `forward(batch) -> {property name: Cartesian tensor}` in the frame of the input cell.
+
+    Per-atom properties are (n_atoms, 3, 3), per-crystal ones (n_crystals, 3, ...).
+    """
+
+    hypers: NetworkHypers
+    readouts: nn.ModuleDict
+
+    def predict_both(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
+        """Two times the same outputs: as the network gives them, and after its own sum rule for Born charges."""
+        raise NotImplementedError
+
+    def forward(self, batch: CrystalBatch) -> Outputs:
+        """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
+        return self.predict_both(batch)[1]
+
+    def compile_products(self) -> None:
+        """Use torch.compile where it pays; networks without such a place do nothing."""
+
+    @property
+    def trunk(self) -> EquivarTrunk | None:
+        """Equivariant message passing that another method may share; None if there is none."""
+        return None
+
+    def readout(self, name: str) -> Readout:
+        """The last layers of a property."""
+        found = self.readouts[name]
+        if not isinstance(found, Readout):
+            raise TypeError(f"{name} has no readout")
+        return found
+
+
+def functional_rows(batch: CrystalBatch, functionals: tuple[str, ...]) -> Tensor | None:
+    """Row of the functional embedding for each crystal; an unlabelled crystal gets the default (the first).
+
+    Raises
+    ------
+    DomainError
+        A label that the model was not trained on.
+    """
+    if not functionals:
+        return None
+    unknown = sorted({f for f in batch.functional if f is not None} - set(functionals))
+    if unknown:
+        raise DomainError(
+            f"functional {', '.join(unknown)} is unknown to this model; choose from {', '.join(functionals)}"
+        )
+    rows = [0 if f is None else functionals.index(f) for f in batch.functional]
+    return torch.tensor(rows, device=batch.numbers.device)
+
+
+def neutralised(raw: Outputs, batch: CrystalBatch, weights: Tensor | None) -> Outputs:
+    """Outputs with Born charges that sum to zero in every cell; `weights` (n_atoms,) share the correction out."""
+    neutral = dict(raw)
+    if "born_charges" in raw:
+        neutral["born_charges"] = acoustic_sum_rule(
+            raw["born_charges"], batch.atom_crystal, batch.num_crystals, None, weights
+        )
+    return neutral
