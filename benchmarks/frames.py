@@ -42,8 +42,8 @@ BASE: dict[str, Any] = {
     "compile": True,
 }
 MODEL: dict[str, Any] = {"method": "goectp", "functionals": ["PBEsol", "PBE"], "width": 64, "layers": 3}
-RATES = {"goectp": 0.002, "equivar": 0.005}
-"""Peak learning rate of each method, chosen on val in short runs."""
+RATES = {"ecomformer": 0.002, "icomformer": 0.002, "crystalformer": 0.002, "equivar": 0.005}
+"""Peak learning rate with each backbone, chosen on val in short runs."""
 
 BACKBONES = ("ecomformer", "icomformer", "crystalformer", "equivar")
 FRAMES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -80,8 +80,8 @@ def run_row(name: str, folder: Path, epochs: int, seed: int, data_root: str) -> 
     result_file = folder / f"{name}-{epochs}-{seed}.json"
     if result_file.is_file():
         return json.loads(result_file.read_text(encoding="utf-8"))
-    model_settings = ROWS[name][2]
-    optimizer = {**BASE["optimizer"], "lr": RATES[model_settings["method"]]}
+    backbone, _, model_settings = ROWS[name]
+    optimizer = {**BASE["optimizer"], "lr": RATES[backbone]}
     content = {**BASE, "model": model_settings, "optimizer": optimizer, "epochs": epochs, "seed": seed}
     recipe = parse_recipe(content, name).model_copy(update={"data_root": data_root})
     own = folder / f"{name}-{epochs}-{seed}"

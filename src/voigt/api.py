@@ -13,6 +13,7 @@ from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.prediction import Prediction, Prepared, Settings, merge, predict_prepared, prepare
 from voigt.shipped import Plan, Share, choose_models
 from voigt.structures.reading import Frame, read
+from voigt.structures.symmetry import Symmetry, find_symmetry
 
 __all__ = ["Failure", "Prediction", "Settings", "load_model", "predict", "predict_frames"]
 
@@ -51,25 +52,37 @@ def predict_planned(frames: Iterable[Frame], plan: Plan) -> Iterator[Prediction 
     """
     chunks = iter(frames)
     while chunk := list(islice(chunks, CHUNK)):
-        by_model = [_predict_share(chunk, share) for share in plan.shares]
+        # Several models share one search for the space group, which takes longer than a network.
+        symmetries = [_symmetry(frame, plan) for frame in chunk] if len(plan.shares) > 1 else [None] * len(chunk)
+        by_model = [_predict_share(chunk, symmetries, share) for share in plan.shares]
         for frame, *results in zip(chunk, *by_model, strict=True):
             yield _joined(frame, results, plan)
 
 
-def _predict_share(frames: Sequence[Frame], share: Share) -> list[Prediction | str]:
+def _symmetry(frame: Frame, plan: Plan) -> Symmetry | None:
+    """None also where there is none: `prepare` then says why."""
+    try:
+        return None if frame.atoms is None else find_symmetry(frame.atoms, plan.shares[0].settings.symprec)
+    except VoigtError:
+        return None
+
+
+def _predict_share(
+    frames: Sequence[Frame], symmetries: Sequence[Symmetry | None], share: Share
+) -> list[Prediction | str]:
     """Predictions of one model, or the reason why there is none."""
-    prepared = [_prepare(frame, share) for frame in frames]
+    prepared = [_prepare(frame, symmetry, share) for frame, symmetry in zip(frames, symmetries, strict=True)]
     predictions = iter(
         predict_prepared(share.model, [entry for entry in prepared if isinstance(entry, Prepared)], share.settings)
     )
     return [entry if isinstance(entry, str) else next(predictions) for entry in prepared]
 
 
-def _prepare(frame: Frame, share: Share) -> Prepared | str:
+def _prepare(frame: Frame, symmetry: Symmetry | None, share: Share) -> Prepared | str:
     if frame.atoms is None:
         return frame.describe()
     try:
-        return prepare(share.model, frame.atoms, frame.id, share.settings)
+        return prepare(share.model, frame.atoms, frame.id, share.settings, symmetry)
     except VoigtError as error:
         return f"{frame.source}, frame {frame.index}: {error}"
 

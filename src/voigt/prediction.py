@@ -128,8 +128,10 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
-def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings) -> Prepared:
-    """Check a crystal against the model's domain and build its graph.
+def prepare(
+    model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings, symmetry: Symmetry | None = None
+) -> Prepared:
+    """Check a crystal against the model's domain and build its graph; a symmetry already found is not searched again.
 
     Raises
     ------
@@ -152,19 +154,27 @@ def prepare(model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings)
     if settings.functional is not None and settings.functional not in functionals:
         known = ", ".join(functionals) or "none"
         raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
-    symmetry = find_symmetry(atoms, settings.symprec)
-    reason = metal_reason(atoms, symmetry)
+    symmetry = find_symmetry(atoms, settings.symprec) if symmetry is None else symmetry
+    asked = settings.properties or model.hypers.properties
+    delicate = [entry for entry in asked if entry in PROPERTIES and PROPERTIES[entry].insulators_only]
+    reason = metal_reason(atoms, symmetry) if delicate else None
     if reason is not None:
-        warnings.append(f"probably a metal ({reason}): Born charges and eps_inf are defined for insulators only")
+        listed = ", ".join(delicate)
+        warnings.append(f"probably a metal ({reason}): {listed} {_is(delicate)} defined for insulators only")
+    options = model.hypers.frame_options
     graph = build_graph(
         atoms,
         model.hypers.cutoff,
         mic=model.hypers.neighbors == "mic",
         symmetry=symmetry if settings.symmetrize else None,
         functional=settings.functional if model.hypers.functionals else None,
-        frame=model.hypers.frame_options,
+        frame=None if options is None else replace(options, symprec=settings.symprec),
     )
-    return Prepared(name, atoms, symmetry, graph, tuple(warnings))
+    return Prepared(name, atoms, symmetry, graph, (*warnings, *graph.warnings))
+
+
+def _is(names: Sequence[str]) -> str:
+    return "is" if len(names) == 1 else "are"
 
 
 def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings: Settings) -> list[Prediction]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
+from pydantic import ValidationError
 
-from voigt.training.losses import tensor_loss, total_loss
+from voigt.training.losses import LOG_FLOOR, tensor_loss, total_loss
 from voigt.training.recipe import TargetSettings
 
 ZERO = torch.zeros(2, 3, 3)
@@ -64,7 +67,81 @@ def test_relative_of_a_zero_label_is_finite():
     assert torch.isfinite(predicted.grad).all()
 
 
-@pytest.mark.parametrize("kind", ["l1", "l2", "huber", "relative"])
+class TestLog:
+    """|log(|p| / |t|)| + |p / |p| - t / |t||: sizes by their ratio, then what is left of the shape."""
+
+    @pytest.mark.parametrize("size", [1e-3, 0.2, 1.0, 5.0, 1e4])
+    @pytest.mark.parametrize("shape", [(3, 3), (3, 3, 3), (3, 3, 3, 3)])
+    def test_of_a_multiple_of_the_label_is_the_logarithm_of_the_factor(self, shape, size):
+        label = torch.randn(4, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        loss = tensor_loss(size * label, label, settings(loss="log", scale=1e-6))
+        assert loss.item() == pytest.approx(abs(math.log(size)), abs=1e-12)
+
+    def test_too_small_counts_as_much_as_too_large_by_the_same_factor(self):
+        label = diagonal(0.3, 40.0)
+        small, large = (tensor_loss(s * label, label, settings(loss="log")).item() for s in (0.25, 4.0))
+        assert small == pytest.approx(large) == pytest.approx(math.log(4))
+
+    def test_of_the_opposite_sign_and_of_another_axis(self):
+        # Unit tensors that are opposite are 2 apart, orthogonal ones sqrt(2).
+        label = torch.diag(torch.tensor([2.0, 0.0, 0.0]))[None]
+        assert tensor_loss(-label, label, settings(loss="log")).item() == pytest.approx(2)
+        other = torch.diag(torch.tensor([0.0, 6.0, 0.0]))[None]
+        expected = math.log(3) + math.sqrt(2)
+        assert tensor_loss(other, label, settings(loss="log")).item() == pytest.approx(expected)
+
+    @pytest.mark.parametrize("factor", [1e-3, 7.0, 1e4])
+    def test_does_not_depend_on_the_unit(self, factor):
+        predicted, label = torch.randn(2, 5, 3, 3, generator=torch.Generator().manual_seed(0))
+        loss = tensor_loss(predicted, label, settings(loss="log"))
+        scaled = tensor_loss(factor * predicted, factor * label, settings(loss="log", scale=factor))
+        torch.testing.assert_close(scaled, loss)
+
+    def test_below_the_floor_sizes_are_equal(self):
+        """The loss of a prediction for the label zero: distance from the floor in logarithms, none below it."""
+        scale = 5.0
+        floor = LOG_FLOOR * scale
+        unit = torch.zeros(1, 3, 3)
+        unit[0, 0, 1] = 1.0
+        zero = torch.zeros(1, 3, 3)
+        of = settings(loss="log", scale=scale)
+        assert tensor_loss(100 * floor * unit, zero, of).item() == pytest.approx(math.log(100) + 1)
+        assert tensor_loss(0.3 * floor * unit, zero, of).item() == pytest.approx(0.3)  # linear, as it is next to zero
+        assert tensor_loss(zero, 100 * floor * unit, of).item() == pytest.approx(math.log(100) + 1)
+        assert tensor_loss(0.2 * floor * unit, 0.7 * floor * unit, of).item() == pytest.approx(0.5)
+        assert tensor_loss(zero, zero, of).item() == 0
+
+    @pytest.mark.parametrize("label", [0.0, 1e-12, 1.0])
+    def test_gradient_at_a_zero_prediction_is_finite(self, label):
+        predicted = torch.zeros(2, 3, 3, requires_grad=True)
+        loss = tensor_loss(predicted, torch.full((2, 3, 3), label), settings(loss="log"))
+        loss.backward()
+        assert torch.isfinite(loss)
+        assert torch.isfinite(predicted.grad).all()
+        # Towards the label, so that a network that starts at zero leaves it.
+        assert bool((predicted.grad < 0).all()) == (label > 0)
+
+
+class TestSignCost:
+    """Labels whose sign is a convention: each crystal may count as reversed, at a price."""
+
+    @pytest.mark.parametrize("kind", ["relative", "log"])
+    def test_each_crystal_takes_the_cheaper_sign(self, kind):
+        label = torch.randn(3, 3, 3, 3, generator=torch.Generator().manual_seed(0))
+        predicted = label * torch.tensor([1.0, -1.0, -1.0])[:, None, None, None]
+        reversed_label = 2.0  # relative: |p - t| / |t| = 2; log: unit tensors 2 apart
+        for cost in (0.0, 0.5, 2.5):
+            loss = tensor_loss(predicted, label, settings(loss=kind, sign_cost=cost)).item()
+            assert loss == pytest.approx(2 * min(cost, reversed_label) / 3, abs=1e-6)
+        assert tensor_loss(predicted, label, settings(loss=kind)).item() == pytest.approx(4 / 3)
+
+    @pytest.mark.parametrize("kind", ["l1", "l2", "huber"])
+    def test_is_for_norms_only(self, kind):
+        with pytest.raises(ValidationError, match="sign_cost needs loss 'relative' or 'log'"):
+            settings(loss=kind, sign_cost=0.5)
+
+
+@pytest.mark.parametrize("kind", ["l1", "l2", "huber", "relative", "log"])
 class TestEveryKind:
     def test_absent_labels_count_for_nothing(self, kind):
         label = diagonal(3.0, -1.0)
@@ -102,7 +179,8 @@ class TestEveryKind:
 
     def test_scalars(self, kind):
         loss = tensor_loss(torch.tensor([1.0, 2.0, 9.0]), torch.tensor([2.0, 4.0, torch.nan]), settings(loss=kind))
-        assert loss.item() == pytest.approx({"l1": 1.5, "l2": 2.5, "huber": (0.5 + 1.5) / 2, "relative": 0.5}[kind])
+        expected = {"l1": 1.5, "l2": 2.5, "huber": (0.5 + 1.5) / 2, "relative": 0.5, "log": math.log(2)}
+        assert loss.item() == pytest.approx(expected[kind])
 
     def test_rotation_of_both_changes_frobenius_norms_only(self, kind):
         generator = torch.Generator().manual_seed(2)
@@ -110,7 +188,7 @@ class TestEveryKind:
         rotation = torch.linalg.qr(torch.randn(3, 3, generator=generator, dtype=torch.float64))[0]
         turned = tensor_loss(rotation @ predicted @ rotation.T, rotation @ label @ rotation.T, settings(loss=kind))
         invariant = torch.allclose(turned, tensor_loss(predicted, label, settings(loss=kind)))
-        assert invariant == (kind in ("l2", "relative"))
+        assert invariant == (kind in ("l2", "relative", "log"))
 
 
 def test_total_is_the_weighted_sum():

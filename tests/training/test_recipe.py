@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from voigt.errors import RecipeError
 from voigt.models.equivar.hypers import EquivarHypers
+from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.training.recipe import (
     DataSource,
     OptimizerSettings,
@@ -76,6 +77,39 @@ def test_all_faults_in_one_error():
     ):
         assert part in text
     assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ({"method": "goectp", "widht": 8}, "model.widht: unknown key of method goectp, check its spelling"),
+        ({"chanels": 8}, "model.chanels: unknown key of method equivar, check its spelling"),
+        ({"method": "goectp", "channels": 8}, "model.channels: unknown key of method goectp"),
+        ({"method": "goectp", "width": "wide"}, "model.width: input should be a valid integer"),
+        ({"method": "goectp", "frame": "mean"}, "model.frame: input should be 'none', 'single', 'stochastic' or"),
+        (
+            {"method": "goectp", "backbone": "crystalformer", "width": 10, "heads": 4},
+            "model: heads (4) must divide width (10)",
+        ),
+        (
+            {"method": "goectp", "backbone": "ecomformer", "directions": "none"},
+            "model: frame 'average' needs a backbone that sees directions",
+        ),
+        ({"method": "goetcp"}, "model.method: unknown method 'goetcp'; choose from 'equivar', 'goectp'"),
+        ({"method": None}, "model.method: unknown method 'None'"),
+    ],
+)
+def test_faults_of_a_model_are_placed_as_they_stand_in_the_recipe(model, expected):
+    text = message(model=model)
+    assert text.startswith(f"mine.yaml: {expected}")
+    assert "; model" not in text  # one fault, one complaint
+    assert "\n" not in text
+
+
+def test_a_model_of_another_method():
+    recipe = parse_recipe({**MINIMAL, "model": {"method": "goectp", "frame": "stochastic"}}, "mine.yaml")
+    assert (recipe.model.method, recipe.model.frame) == ("goectp", "stochastic")
+    assert recipe.model.properties == ("eps_inf",)
 
 
 def test_missing_keys_are_listed():
@@ -180,7 +214,7 @@ class TestDataRoot:
 
 
 @pytest.mark.parametrize(
-    "section", [Recipe, DataSource, SplitSettings, TargetSettings, OptimizerSettings, EquivarHypers]
+    "section", [Recipe, DataSource, SplitSettings, TargetSettings, OptimizerSettings, EquivarHypers, GoeCTPHypers]
 )
 def test_every_field_is_described(section: type[BaseModel]):
     bare = [name for name, field in section.model_fields.items() if not field.description]

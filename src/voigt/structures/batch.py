@@ -16,6 +16,9 @@ from voigt.structures.frames import canonical_frames, standard_lattice
 from voigt.structures.neighbors import neighbor_list
 from voigt.structures.symmetry import Symmetry
 
+LATTICE_STRAIN = 1e-3
+"""Smallest strain by which a lattice may miss its symmetry: frames of relaxed cells need not split for less."""
+
 
 @dataclass(frozen=True)
 class FrameOptions:
@@ -77,6 +80,8 @@ class CrystalGraph:
         Label of the functional whose response is asked for or labelled; None if unknown.
     targets
         Property name -> Cartesian tensor, (n_atoms, ...) or (1, ...); NaN where a label is absent.
+    warnings
+        Sentences on frames that react to small changes of the cell.
     """
 
     numbers: Tensor
@@ -92,6 +97,7 @@ class CrystalGraph:
     operations: Tensor
     functional: str | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
     @property
     def num_atoms(self) -> int:
@@ -191,7 +197,7 @@ def build_graph(
     """
     pairs = neighbor_list(atoms, cutoff, mic)
     count = len(atoms)
-    lattice, frames, operations = _frames(atoms, frame, symmetry)
+    lattice, frames, operations, warnings = _frames(atoms, frame, symmetry)
     whole = frame is not None and not frame.reduce
     if symmetry is None or whole or len(np.unique(symmetry.orbits)) == count:
         representative, orbit, rotation = np.arange(count), np.arange(count), None
@@ -215,22 +221,26 @@ def build_graph(
         operations=torch.as_tensor(operations, dtype=dtype),
         functional=functional,
         targets={} if targets is None else targets,
+        warnings=warnings,
     )
 
 
 def _frames(
     atoms: ase.Atoms, options: FrameOptions | None, symmetry: Symmetry | None
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Lattice in canonical axes, frames, and operations that finish their mean."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
+    """Lattice in canonical axes, frames, operations that finish their mean, and what is to be said of them."""
     none = np.empty((0, 3, 3))
     if options is None:
-        return atoms.cell.array, none, none
+        return atoms.cell.array, none, none, ()
     lattice = standard_lattice(atoms, options.cell, options.symprec)
     if options.mode == "none":
-        return lattice, np.eye(3)[None], none
+        return lattice, np.eye(3)[None], none, ()
     group = None if symmetry is None or not options.cosets else symmetry.rotations
-    found = canonical_frames(lattice, options.mode, group)
-    return found.stretch, found.rotations, found.operations if options.mode == "average" else none
+    # A lattice must be granted the operations that the crystal was granted with this tolerance.
+    strain = max(LATTICE_STRAIN, options.symprec / abs(float(np.linalg.det(lattice))) ** (1 / 3))
+    found = canonical_frames(lattice, options.mode, group, strain)
+    operations = found.operations if options.mode == "average" else none
+    return found.stretch, found.rotations, operations, found.warnings
 
 
 def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:

@@ -38,6 +38,8 @@ class Property:
         Name in figures and tables.
     sum_of
         Properties that add up to this one; a network that predicts the first predicts the sum from its parts.
+    insulators_only
+        Whether the quantity diverges or does not exist in a metal.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Property:
     storage: Literal["cartesian", "voigt"]
     label: str
     sum_of: tuple[str, ...] = ()
+    insulators_only: bool = True
 
     @property
     def rank(self) -> int:
@@ -80,10 +83,11 @@ _DECLARATIONS = (
     Property("piezo_clamped", "crystal", "ijk=ikj", "C/m^2", "e[polarisation, strain, strain], clamped ions", None,
              "voigt", "clamped-ion piezoelectric tensor"),
     Property("elastic", "crystal", "ijkl=jikl=klij", "GPa", "C[stress, stress, strain, strain]", 0.0, "voigt",
-             "elastic tensor"),
-    Property("band_gap", "crystal", "", "eV", "fundamental gap", 0.0, "cartesian", "band gap"),
+             "elastic tensor", insulators_only=False),
+    Property("band_gap", "crystal", "", "eV", "fundamental gap", 0.0, "cartesian", "band gap",
+             insulators_only=False),
     Property("formation_energy", "crystal", "", "eV/atom", "formation energy from the elements", None, "cartesian",
-             "formation energy"),
+             "formation energy", insulators_only=False),
 )
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _DECLARATIONS})

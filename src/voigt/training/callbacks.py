@@ -52,7 +52,12 @@ class Checkpoints(ModelCheckpoint):
     """`last.ckpt` after every validation and `best.ckpt`, in a folder that may be moved between stop and resumption."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "best", monitor="val/loss", save_top_k=1, save_last=True, enable_version_counter=False)
+        super().__init__(folder, "best", monitor="val/loss", save_top_k=1, enable_version_counter=False)
+
+    def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
+        """Save; Lightning's own `save_last` leaves the old file where the loss has not improved."""
+        super().on_train_epoch_end(trainer, pl_module)
+        trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         folder = Path(str(self.dirpath))
@@ -68,7 +73,8 @@ class Checkpoints(ModelCheckpoint):
 class RunRecord(Callback):
     """What the run is and how it fares: in every checkpoint, and as a table with one row per validation.
 
-    The rows travel in the checkpoint, so that a resumed run goes on with the table that it left.
+    Rows and the state of torch's random numbers (by which networks choose frames) travel in the checkpoint, so that a
+    resumed run goes on with the table that it left and draws what the lost one would have drawn.
     """
 
     def __init__(self, table: Path, description: Mapping[str, Any]) -> None:
@@ -98,10 +104,12 @@ class RunRecord(Callback):
         checkpoint["voigt_run"] = dict(self.description)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
+        return {"rows": self.rows, "random": torch.get_rng_state()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        if "random" in state_dict:  # older checkpoints have none; their networks drew nothing
+            torch.set_rng_state(state_dict["random"].cpu())
 
 
 class ProgressLines(Callback):

@@ -15,6 +15,7 @@ from voigt.training.run import train
 def train_ensemble(recipe: Recipe, members: int, folder: str | Path, resume: bool = False) -> Path:
     """Train `members` networks with seeds recipe.seed, recipe.seed + 1, ... and join them.
 
+    With `finetune` each starts from another member of that ensemble, from recipe.member on, as far as there are.
     Finished members are not trained again when resuming.
 
     Returns
@@ -23,13 +24,14 @@ def train_ensemble(recipe: Recipe, members: int, folder: str | Path, resume: boo
     """
     folder = Path(folder)
     data = read_data(recipe)
+    sources = 1 if recipe.finetune is None else len(load_model(recipe.finetune).members)
     files = []
     for k in range(members):
         own = folder / f"member-{k}"
         file = own / f"{recipe.name}.safetensors"
         if not (resume and file.is_file()):
             started = (own / "checkpoints" / "last.ckpt").is_file()
-            seeded = recipe.model_copy(update={"seed": recipe.seed + k})
+            seeded = recipe.model_copy(update={"seed": recipe.seed + k, "member": (recipe.member + k) % sources})
             train(seeded, own, resume=resume and started, data=data)
         files.append(file)
     return join_models(files, folder / f"{recipe.name}.safetensors")
@@ -41,14 +43,14 @@ def join_models(files: Sequence[str | Path], path: str | Path) -> Path:
     Raises
     ------
     RecipeError
-        The models differ in properties, cutoff or functionals.
+        The models differ in properties, functionals, or in what their graphs must hold.
     WeightsError
         A file is not a model.
     """
     loaded = [load_model(file) for file in files]
     first = loaded[0]
     for other in loaded[1:]:
-        for key in ("properties", "functionals", "cutoff", "neighbors"):
+        for key in ("properties", "functionals", "cutoff", "neighbors", "frame_options"):
             if getattr(other.hypers, key) != getattr(first.hypers, key):
                 raise RecipeError(f"{files[0]} and {other.name} differ in {key}; an ensemble needs the same")
     keys = set(first.card.metrics).intersection(*(entry.card.metrics for entry in loaded))

@@ -30,22 +30,32 @@ def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> T
     if not bool(present.any()):
         return predicted.sum() * 0.0
     predicted, label = predicted[present], label[present]
-    if settings.loss == "relative":
-        norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * settings.scale)
-        ratio: Tensor = torch.linalg.vector_norm(predicted - label, dim=1) / norm
-        return ratio.mean()
-    if settings.loss == "log":
-        floor = LOG_FLOOR * settings.scale
-        sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=floor) for tensor in (predicted, label)]
-        shape = torch.linalg.vector_norm(predicted / sizes[0][:, None] - label / sizes[1][:, None], dim=1)
-        logs: Tensor = torch.log(sizes[0] / sizes[1]).abs() + shape
-        return logs.mean()
+    if settings.loss in ("relative", "log"):
+        compare = _relative if settings.loss == "relative" else _logarithmic
+        own = compare(predicted, label, settings.scale)
+        if settings.sign_cost is not None:
+            own = torch.minimum(own, compare(predicted, -label, settings.scale) + settings.sign_cost)
+        return own.mean()
     difference = (predicted - label) / settings.scale
     if settings.loss == "l1":
         return difference.abs().mean()
     if settings.loss == "l2":
         return difference.square().mean()
     return torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=settings.delta)
+
+
+def _relative(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
+    norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * scale)
+    ratio: Tensor = torch.linalg.vector_norm(predicted - label, dim=1) / norm
+    return ratio
+
+
+def _logarithmic(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
+    """Difference of the logarithms of the norms, plus that of the normalised tensors."""
+    sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=LOG_FLOOR * scale) for tensor in (predicted, label)]
+    shape = torch.linalg.vector_norm(predicted / sizes[0][:, None] - label / sizes[1][:, None], dim=1)
+    result: Tensor = torch.log(sizes[0] / sizes[1]).abs() + shape
+    return result
 
 
 def total_loss(

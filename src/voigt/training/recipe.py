@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from voigt.errors import RecipeError
 from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
@@ -67,7 +67,20 @@ class TargetSettings(_Section):
     )
     weight: float = Field(1.0, gt=0, description="Weight in the total loss.")
     scale: float = Field(1.0, gt=0, description="Differences are divided by this (unit of the property).")
+    sign_cost: float | None = Field(
+        None,
+        ge=0,
+        description="For labels whose sign is not certain (piezoelectric tensors in axes fixed by convention): each "
+        "crystal may count as its reversed label at this extra loss. Only with 'relative' and 'log'.",
+    )
     delta: float = Field(1.0, gt=0, description="Where Huber turns from square to linear, in units of scale.")
+
+
+    @model_validator(mode="after")
+    def _sign_cost_fits(self) -> TargetSettings:
+        if self.sign_cost is not None and self.loss not in ("relative", "log"):
+            raise ValueError("sign_cost needs loss 'relative' or 'log'")
+        return self
 
 
 class OptimizerSettings(_Section):
@@ -165,7 +178,7 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, e['loc'])) or 'recipe'}: {_explain(e)}" for e in error.errors()]
+        lines = [f"{_place(e)}: {_explain(e)}" for e in error.errors()]
         raise RecipeError(f"{source}: " + "; ".join(lines)) from error
     if set(recipe.targets) != set(recipe.model.properties):
         raise RecipeError(
@@ -175,9 +188,22 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     return recipe
 
 
+def _place(error: Any) -> str:
+    """Keys that lead to the fault, as they stand in the recipe: pydantic puts the method after `model`."""
+    keys = [str(key) for key in error["loc"]]
+    if error["type"] == "union_tag_invalid":
+        keys.append("method")
+    elif keys[:1] == ["model"]:
+        del keys[1:2]
+    return ".".join(keys) or "recipe"
+
+
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
-        return "unknown key, check its spelling against docs/training.md"
+        method = f" of method {error['loc'][1]}" if error["loc"][0] == "model" else ""
+        return f"unknown key{method}, check its spelling against docs/training.md"
+    if error["type"] == "union_tag_invalid":
+        return f"unknown method '{error['ctx']['tag']}'; choose from {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return "required key is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
