@@ -220,9 +220,6 @@ class TestFunctionals:
             torch.testing.assert_close(self.predicted(grown, world, name), self.predicted(source, world, None))
 
 
-NOT_COPIED = pytest.mark.xfail(strict=True, reason="start.py skips the functionals of backbones other than equivar")
-
-
 class TestOtherMethods:
     """Equivar's message passing goes into a GoeCTP built around it, and nothing else into anything else."""
 
@@ -292,7 +289,7 @@ class TestOtherMethods:
         batch = collate(graphs_of(tiny))
         assert torch.equal(outputs(tuned, batch)["eps_inf"], outputs(source, batch)["eps_inf"])
 
-    @pytest.mark.parametrize("backbone", [pytest.param("ecomformer", marks=NOT_COPIED), "equivar"])
+    @pytest.mark.parametrize("backbone", ["ecomformer", "equivar"])
     def test_functionals_of_a_goectp(self, world, backbone):
         both = {"backbone": backbone, "functionals": ["PBEsol", "PBE"]}
         source = self.start(self.goectp(world, seed=7, **both))

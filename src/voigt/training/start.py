@@ -47,7 +47,7 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
         if trunks[0] is None or trunks[1] is None:
             raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {wanted.method}")
         given, wanted, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
-    free = {"properties", "sum_rule"} | (set() if trunks[1] is None else {"functionals"})
+    free = {"properties", "sum_rule", "frame"} | (set() if trunks[1] is None else {"functionals"})
     old, new = given.model_dump(), wanted.model_dump()
     changed = [key for key in new if old[key] != new[key] and key not in free]
     if changed:
@@ -56,7 +56,8 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
     own = dict(parts[1].named_parameters())
     with torch.no_grad():
         for name, value in parts[0].named_parameters():
-            if name in own and name.rpartition("functional.")[1:] != ("functional.", "weight"):
+            by_name = trunks[0] is not None and name.endswith("functional.weight")
+            if name in own and not by_name:
                 own[name].copy_(value)
         if trunks[0] is not None and trunks[1] is not None:
             _copy_functionals(trunks[0], trunks[1])

@@ -25,7 +25,10 @@ Plain = EComFormer | IComFormer | CrystalFormer
 
 
 class PlainBackbone(nn.Module):
-    """A network that reads each canonical crystal; once per crystal where it sees neither axes nor lattice."""
+    """A network that reads each canonical crystal.
+
+    Where it sees neither axes nor lattice it reads the crystal as it is; the hyper-parameters then allow one view only.
+    """
 
     def __init__(self, hypers: GoeCTPHypers, network: Plain) -> None:
         super().__init__()
@@ -39,7 +42,7 @@ class PlainBackbone(nn.Module):
         if self.functional is not None and rows is not None:
             condition = self.functional(rows)[seen.orbit_crystal]
         features: Tensor = self.network(seen, condition)[seen.orbit]
-        return features[views.atom] if self.blind and not views.single else features
+        return features
 
 
 class EquivarBackbone(nn.Module):
@@ -80,7 +83,7 @@ class EquivarBackbone(nn.Module):
         """The same from features (n_orbits, 12, channels) of the message passing."""
         if self.rows == 1:
             invariant: Tensor = self.out(self.mix(own[:, 0]))[batch.orbit]
-            return invariant if views.single else invariant[views.atom]
+            return invariant
         row = batch.orbit[views.atom]
         turn = views.frame.mT[views.atom_view]
         if batch.rotation is not None:

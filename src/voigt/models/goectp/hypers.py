@@ -38,7 +38,9 @@ class GoeCTPHypers(NetworkHypers):
     width: int = Field(64, ge=1, description="Width of the atoms' features (equivar: channels of every type).")
     layers: int = Field(3, ge=1, description="Number of message-passing layers.")
     heads: int = Field(4, ge=1, description="Attention heads (crystalformer).")
-    num_radial: int = Field(32, ge=2, description="Number of radial functions of the distance.")
+    num_radial: int = Field(
+        32, ge=2, description="Number of radial functions of the distance (equivar has its own 16)."
+    )
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff."
     )
@@ -76,6 +78,6 @@ class GoeCTPHypers(NetworkHypers):
             raise ValueError("equivariant_readout needs backbone 'equivar'")
         if self.neighbors != "all":
             raise ValueError("neighbors 'mic' is a variant of equivar only")
-        if self.width % self.heads:
+        if self.backbone == "crystalformer" and self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
         return self

@@ -131,9 +131,6 @@ class GoeCTP(Network):
         tensor = rotate(readout(features, reference), views.frame[views.atom_view], prop.rank)
         if not views.single:
             tensor = _mean_of_rows(tensor, views.atom, len(batch.numbers))
-        if self.hypers.blind and batch.rotation is not None:
-            # Plain features are the same on a whole orbit: the tensor of its first atom is carried to the others.
-            tensor = rotate(tensor[batch.representative][batch.orbit], batch.rotation, prop.rank)
         return tensor
 
 

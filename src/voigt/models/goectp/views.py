@@ -66,7 +66,8 @@ def canonical(batch: CrystalBatch, views: Views) -> CrystalBatch:
     """One copy of each crystal for each of its views, edge vectors in canonical components."""
     if views.single:
         frame = views.frame[batch.orbit_crystal[batch.edge_target]]
-        return replace(batch, edge_vector=_components(batch.edge_vector, frame))
+        rotation = _conjugated(batch.rotation, views.frame[batch.atom_crystal])
+        return replace(batch, edge_vector=_components(batch.edge_vector, frame), rotation=rotation)
     crystals = batch.num_crystals
     orbits = torch.bincount(batch.orbit_crystal, minlength=crystals)
     edge_crystal = batch.orbit_crystal[batch.edge_target]
@@ -88,7 +89,7 @@ def canonical(batch: CrystalBatch, views: Views) -> CrystalBatch:
         num_atoms=sizes[0],
         representative=batch.representative[orbit_rows] + atom_shift[orbit_view],
         orbit=batch.orbit[views.atom] + orbit_shift[atom_view],
-        rotation=None if batch.rotation is None else batch.rotation[views.atom],
+        rotation=_conjugated(None if batch.rotation is None else batch.rotation[views.atom], views.frame[atom_view]),
         edge_source=batch.edge_source[edge_rows] + atom_shift[edge_view],
         edge_target=batch.edge_target[edge_rows] + orbit_shift[edge_view],
         edge_vector=_components(batch.edge_vector[edge_rows], views.frame[edge_view]),
@@ -96,6 +97,11 @@ def canonical(batch: CrystalBatch, views: Views) -> CrystalBatch:
         functional=tuple(batch.functional[k] for k in views.crystal.tolist()),
         targets={},
     )
+
+
+def _conjugated(rotation: Tensor | None, frame: Tensor) -> Tensor | None:
+    """Operations in canonical axes, Q^T R Q."""
+    return None if rotation is None else frame.mT @ rotation @ frame
 
 
 def _components(vector: Tensor, frame: Tensor) -> Tensor:
