@@ -3,9 +3,8 @@
     VOIGT_DATA=... python benchmarks/frames.py -o runs/frames [--epochs 12] [--rows equivar,...] [--seeds 0]
 
 Every row is trained on eps_inf of tensors/dielectric.extxyz (closed shells, train) with the same optimizer and number
-of passes (half of them for iComFormer, whose passes take twice the time), its weights are chosen on val, and it is
-scored once on test: as the network gives the tensor, as delivered (projected onto the point group), and on randomly
-rotated copies of the test crystals. Finished rows are read back.
+of passes, its weights are chosen on val, and it is scored once on test: as the network gives the tensor, as delivered
+(projected onto the point group), and on randomly rotated copies of the test crystals. Finished rows are read back.
 """
 
 from __future__ import annotations
@@ -46,9 +45,6 @@ MODEL: dict[str, Any] = {"method": "goectp", "functionals": ["PBEsol", "PBE"], "
 RATES = {"ecomformer": 0.002, "icomformer": 0.002, "crystalformer": 0.002, "equivar": 0.005}
 """Peak learning rate with each backbone, chosen on val in short runs."""
 
-SHARES = {"icomformer": 0.5}
-"""Share of the passes for backbones of which one pass takes more than twice the time of the others."""
-
 BACKBONES = ("ecomformer", "icomformer", "crystalformer", "equivar")
 FRAMES: dict[str, tuple[str, dict[str, Any]]] = {
     "plain": ("none", {"frame": "none", "cell": "none", "directions": "none"}),
@@ -81,7 +77,6 @@ ROWS: dict[str, tuple[str, str, dict[str, Any]]] = {
 
 def run_row(name: str, folder: Path, epochs: int, seed: int, data_root: str) -> dict[str, Any]:
     """Train and score one row, or read its finished result."""
-    epochs = round(epochs * SHARES.get(ROWS[name][0], 1.0))
     result_file = folder / f"{name}-{epochs}-{seed}.json"
     if result_file.is_file():
         return json.loads(result_file.read_text(encoding="utf-8"))
@@ -96,7 +91,6 @@ def run_row(name: str, folder: Path, epochs: int, seed: int, data_root: str) -> 
     model = load_model(result.model)
     crystals = read_data(recipe).select("test")
     row = {
-        "passes": epochs,
         "parameters": sum(p.numel() for p in result.network.parameters()),
         "cpu_seconds": seconds,
         "validation": result.metrics[f"val/{PROPERTY}"],
@@ -155,18 +149,18 @@ def rotated(atoms: ase.Atoms, turn: np.ndarray) -> ase.Atoms:
 def table(rows: Mapping[str, Sequence[dict[str, Any]]]) -> str:
     """Markdown; several seeds as mean (smallest to largest)."""
     lines = [
-        "| backbone | frame | parameters | passes | Fnorm, network alone | on rotated crystals | Fnorm, delivered "
+        "| backbone | frame | parameters | Fnorm, network alone | on rotated crystals | Fnorm, delivered "
         "| EwT 25 / 10 / 5 % | seeds | CPU s |",
-        "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for name, found in rows.items():
         backbone, title, _ = ROWS[name]
         cells = [_spread([row[key] for row in found]) for key in ("raw_frobenius", "rotated_frobenius", "frobenius")]
         within = " / ".join(f"{np.mean([row[f'ewt{x}'] for row in found]):.1f}" for x in (25, 10, 5))
         seconds = np.mean([row["cpu_seconds"] for row in found])
-        counts = f"{found[0]['parameters']:,} | {found[0]['passes']}"
         lines.append(
-            f"| {backbone} | {title} | {counts} | {' | '.join(cells)} | {within} | {len(found)} | {seconds:.0f} |"
+            f"| {backbone} | {title} | {found[0]['parameters']:,} | {' | '.join(cells)} | {within} | {len(found)} "
+            f"| {seconds:.0f} |"
         )
     return "\n".join(lines)
 

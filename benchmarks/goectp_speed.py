@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest.mock import patch
 
 import ase
@@ -36,7 +36,7 @@ import voigt.structures.batch
 from voigt.models.checkpoint import LoadedModel, ModelCard, available_models, load_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import feature_rotation
-from voigt.models.goectp.backbones import EquivarBackbone
+from voigt.models.goectp.backbones import EquivarBackbone, HighDegree
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.methods import build_network
@@ -177,12 +177,12 @@ def without_frames(network: Network, batch: CrystalBatch) -> Tensor:
 def _equivar_without_frames(backbone: EquivarBackbone, batch: CrystalBatch) -> Tensor:
     own, turn = backbone.trunk.node_features(batch), batch.rotation
     if backbone.rows == 1:
-        return backbone.out(backbone.mix(own[:, 0]))[batch.orbit]
+        return cast(Tensor, backbone.out(backbone.mix(own[:, 0]))[batch.orbit])
     # Atoms of an orbit see the same neighbours from other sides; nothing is turned where every atom is its own orbit.
     full = own[batch.orbit]
     seen = [(full if turn is None else feature_rotation(turn) @ full)[:, : backbone.rows].flatten(1)]
     scalars, radial = own[:, 0].index_select(0, batch.orbit), backbone.trunk.radial
-    for layer in backbone.high:
+    for layer in [layer for layer in backbone.high if isinstance(layer, HighDegree)]:
         if turn is not None:
             seen.append(layer(scalars, batch, radial, turn, batch.orbit))
             continue
@@ -190,7 +190,7 @@ def _equivar_without_frames(backbone: EquivarBackbone, batch: CrystalBatch) -> T
         edges = (batch.edge_source, batch.edge_target, batch.edge_vector)
         summed = layer.neighbors(scalars, edges, (radial(distance), radial.envelope(distance)), len(own))
         seen.append(layer.mix(summed)[batch.orbit].flatten(1))
-    return backbone.out(backbone.mix(torch.cat(seen, dim=1)))
+    return cast(Tensor, backbone.out(backbone.mix(torch.cat(seen, dim=1))))
 
 
 def gradients(network: Network, call: Callable[[], Tensor]) -> Call:

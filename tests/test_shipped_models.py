@@ -11,8 +11,12 @@ import numpy as np
 import pytest
 
 import voigt
+from voigt.data.labelled import label_of
 from voigt.models.checkpoint import WEIGHTS, available_models, load_model
 from voigt.prediction import Settings
+from voigt.response.elasticity import born_stability, moduli
+from voigt.tensors.properties import PROPERTIES
+from voigt.tensors.voigt import elastic_to_voigt
 
 
 def test_every_model_has_a_card_and_stays_small() -> None:
@@ -68,6 +72,58 @@ def test_functionals_differ(examples: Path) -> None:
         for name in load_model("born").hypers.functionals
     ]
     assert np.abs(values[0] - values[1]).max() > 1e-3
+
+
+def test_stiffness_of_magnesium_oxide_and_quartz(examples: Path) -> None:
+    """Room temperature: MgO 297, 96, 156 GPa (Zha et al., PNAS 97, 13494 (2000)); quartz K = 38 GPa (Bechmann 1958)."""
+    magnesia, quartz = voigt.predict(
+        [examples / "MgO.vasp", examples / "SiO2-quartz.cif"], settings=Settings(properties=("elastic",))
+    )
+    c = elastic_to_voigt(magnesia.values["elastic"])
+    np.testing.assert_allclose([c[0, 0], c[0, 1], c[3, 3]], [297, 96, 156], rtol=0.25)
+    assert 25 < moduli(quartz.values["elastic"]).bulk_hill < 50
+    assert born_stability(quartz.values["elastic"]).stable
+
+
+def test_properties_of_several_models_come_together(examples: Path) -> None:
+    names = ("eps_inf", "eps_total", "piezo_total", "elastic")
+    oxide, salt = voigt.predict([examples / "ZnO.cif", examples / "NaCl.cif"], settings=Settings(properties=names))
+    assert tuple(oxide.values) == names
+    assert np.linalg.eigvalsh(oxide.values["eps_total"] - oxide.values["eps_inf"]).min() > 0
+    assert np.abs(oxide.values["piezo_total"]).max() > 0
+    assert np.abs(salt.values["piezo_total"]).max() < 1e-12, "rocksalt has an inversion centre"
+    # Static and clamped-ion permittivity of NaCl at room temperature: 5.9 and 2.3 (Lowndes and Martin, 1969).
+    assert salt.values["eps_total"][0, 0] == pytest.approx(5.9, rel=0.25)
+    assert salt.values["eps_inf"][0, 0] == pytest.approx(2.3, rel=0.15)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [("elastic", "elastic"), ("piezo", "piezo_total"), ("dielectric", "eps_inf")],
+)
+def test_cards_of_crystal_tensors_quote_what_evaluation_prints(
+    dft_data: Callable[[str], Path], name: str, row: str
+) -> None:
+    """The mean Frobenius norm on the test split, recomputed here from the predictions."""
+    frames = [
+        atoms for atoms in ase.io.iread(dft_data(f"tensors/{name}.extxyz"), ":")
+        if atoms.info["split"] == "test" and atoms.info.get("closed_shell", True)
+    ]
+    model = load_model(name)
+    frames = [atoms for atoms in frames if set(atoms.numbers.tolist()) <= set(model.card.elements)]
+    errors = []
+    for functional in sorted({atoms.info["functional"] for atoms in frames}):
+        chosen = [atoms for atoms in frames if atoms.info["functional"] == functional]
+        asked = functional if functional in model.hypers.functionals else None
+        settings = Settings(properties=(row,), functional=asked)
+        for atoms, prediction in zip(chosen, voigt.predict(chosen, model, settings), strict=True):
+            label = label_of(atoms, PROPERTIES[row])
+            errors.append(np.linalg.norm(prediction.values[row] - label))
+    text = (WEIGHTS / f"{name}.md").read_text(encoding="utf-8")
+    quoted = re.search(r"mean Frobenius norm[^|]*\|[^|]*?([\d.]+)", text)
+    assert quoted is not None
+    assert float(np.mean(errors)) == pytest.approx(float(quoted.group(1)), rel=2e-3)
 
 
 @pytest.mark.slow

@@ -156,11 +156,12 @@ def prepare(
         raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
     symmetry = find_symmetry(atoms, settings.symprec) if symmetry is None else symmetry
     asked = settings.properties or model.hypers.properties
-    delicate = [entry for entry in asked if entry in PROPERTIES and PROPERTIES[entry].insulators_only]
+    delicate = any(PROPERTIES[entry].insulators_only for entry in asked if entry in PROPERTIES)
     reason = metal_reason(atoms, symmetry) if delicate else None
     if reason is not None:
-        listed = ", ".join(delicate)
-        warnings.append(f"probably a metal ({reason}): {listed} {_is(delicate)} defined for insulators only")
+        warnings.append(
+            f"probably a metal ({reason}): charges, permittivities and piezoelectricity are defined for insulators only"
+        )
     options = model.hypers.frame_options
     graph = build_graph(
         atoms,
@@ -171,10 +172,6 @@ def prepare(
         frame=None if options is None else replace(options, symprec=settings.symprec),
     )
     return Prepared(name, atoms, symmetry, graph, (*warnings, *graph.warnings))
-
-
-def _is(names: Sequence[str]) -> str:
-    return "is" if len(names) == 1 else "are"
 
 
 def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings: Settings) -> list[Prediction]:

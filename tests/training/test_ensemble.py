@@ -109,3 +109,10 @@ class TestJoin:
         (tmp_path / "b").write_text("no")
         with pytest.raises(WeightsError):
             join_models([self.stored(tmp_path, "a"), tmp_path / "b"], tmp_path / "joined.safetensors")
+
+
+def test_members_start_from_the_members_of_the_model_they_are_tuned_from(world, joined):
+    tuned = recipe(world, epochs=1, seed=0).model_copy(update={"finetune": str(joined), "member": 1, "name": "tuned"})
+    train_ensemble(tuned, 3, world / "tuned")
+    starts = [load_model(world / "tuned" / f"member-{k}" / "tuned.safetensors").card.recipe["member"] for k in range(3)]
+    assert starts == [1, 2, 0]
