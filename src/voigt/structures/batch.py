@@ -232,7 +232,8 @@ def _frames(
     none = np.empty((0, 3, 3))
     if options is None:
         return atoms.cell.array, none, none, ()
-    lattice = standard_lattice(atoms, options.cell, options.symprec)
+    known = None if symmetry is None or symmetry.symprec != options.symprec else symmetry.primitive
+    lattice = standard_lattice(atoms, options.cell, options.symprec, known)
     if options.mode == "none":
         return lattice, np.eye(3)[None], none, ()
     group = None if symmetry is None or not options.cosets else symmetry.rotations

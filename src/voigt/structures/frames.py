@@ -155,7 +155,9 @@ def _stretch(rotation: Matrix, lattice: Matrix) -> Matrix:
     return result
 
 
-def standard_lattice(atoms: ase.Atoms, kind: Kind, symprec: float = 1e-3) -> NDArray[np.float64]:
+def standard_lattice(
+    atoms: ase.Atoms, kind: Kind, symprec: float = 1e-3, primitive: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Lattice vectors that describe a crystal, in its own Cartesian axes: nothing is rotated.
 
     The integer combinations depend on lengths and angles only, so that turning or mirroring a crystal turns or
@@ -172,6 +174,8 @@ def standard_lattice(atoms: ase.Atoms, kind: Kind, symprec: float = 1e-3) -> NDA
     symprec
         Distance in Angstrom below which atoms coincide. Lengths and angles of the lattice count as equal up to a
         strain of 0.001, or of symprec over the size of the cell where that is more.
+    primitive
+        (3, 3), rows are vectors of any primitive cell if one is known (`Symmetry.primitive`): spares a second search.
 
     Returns
     -------
@@ -186,18 +190,22 @@ def standard_lattice(atoms: ase.Atoms, kind: Kind, symprec: float = 1e-3) -> NDA
     if kind == "none":
         return cell
     if kind == "primitive":
-        cell = _primitive(atoms, cell, symprec)
+        cell = _primitive(atoms, cell, symprec, primitive)
     return _reduction(cell, STRAIN, symprec).T @ cell
 
 
-def _primitive(atoms: ase.Atoms, cell: NDArray[np.float64], symprec: float) -> NDArray[np.float64]:
+def _primitive(
+    atoms: ase.Atoms, cell: NDArray[np.float64], symprec: float, known: NDArray[np.float64] | None
+) -> NDArray[np.float64]:
     """Basis of all translations of a crystal, chosen by its relation to the input cell alone."""
-    described = (atoms.cell.array, atoms.get_scaled_positions(wrap=True), atoms.numbers)
-    try:
-        found = spglib.standardize_cell(described, to_primitive=True, no_idealize=True, symprec=symprec)
-    except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
-        found = None
-    exact = np.full((3, 3), 0.5) if found is None else cell @ np.linalg.inv(found[0])
+    if known is None:
+        described = (atoms.cell.array, atoms.get_scaled_positions(wrap=True), atoms.numbers)
+        try:
+            found = spglib.standardize_cell(described, to_primitive=True, no_idealize=True, symprec=symprec)
+        except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
+            found = None
+        known = None if found is None else np.asarray(found[0], dtype=np.float64)
+    exact = np.full((3, 3), 0.5) if known is None else cell @ np.linalg.inv(known)
     relation = np.rint(exact)
     if not np.all(np.abs(exact - relation) < 0.1):
         raise InputError(f"no primitive cell found for {atoms.get_chemical_formula()}; try another --symprec")

@@ -44,6 +44,10 @@ class Symmetry:
         Space group by number and symbol, its point group, one of seven systems.
     wyckoffs, site_symmetries
         One letter and one symbol per atom.
+    primitive
+        (3, 3) rows are vectors of some primitive cell, in the axes of the input cell, Angstrom.
+    symprec
+        Tolerance with which all this was found, Angstrom.
     """
 
     rotations: NDArray[np.float64]
@@ -56,6 +60,8 @@ class Symmetry:
     crystal_system: str
     wyckoffs: tuple[str, ...]
     site_symmetries: tuple[str, ...]
+    primitive: NDArray[np.float64]
+    symprec: float
 
     @property
     def centrosymmetric(self) -> bool:
@@ -114,6 +120,8 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
         crystal_system=crystal_system(int(dataset.number)),
         wyckoffs=tuple(dataset.wyckoffs),
         site_symmetries=tuple(dataset.site_symmetry_symbols),
+        primitive=np.asarray(dataset.primitive_lattice, dtype=np.float64),
+        symprec=symprec,
     )
 
 

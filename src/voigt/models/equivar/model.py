@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
+import numpy as np
 import torch
 from e3nn import o3
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from voigt.errors import DomainError
@@ -167,12 +170,23 @@ def feature_rotation(rotation: Tensor) -> Tensor:
     result = rotation.new_zeros(len(rotation), NUM_ROWS, NUM_ROWS)
     result[:, 0, 0] = 1.0
     result[:, NODE_ROWS["1o"], NODE_ROWS["1o"]] = rotation
-    result[:, NODE_ROWS["1e"], NODE_ROWS["1e"]] = rotation * torch.linalg.det(rotation)[:, None, None]
-    basis = _quadrupole_basis().to(rotation)
-    result[:, NODE_ROWS["2e"], NODE_ROWS["2e"]] = torch.einsum(
-        "mij,nik,njl,pkl->nmp", basis, rotation, rotation, basis
-    )
+    first, second, third = rotation.unbind(1)
+    sign = (torch.linalg.cross(first, second) * third).sum(1)
+    result[:, NODE_ROWS["1e"], NODE_ROWS["1e"]] = rotation * sign[:, None, None]
+    # One product with a constant: an einsum of four operands spends most of its time on the order of contraction.
+    pairs = rotation[:, :, None, :, None] * rotation[:, None, :, None, :]
+    action = torch.as_tensor(_quadrupole_action(), dtype=rotation.dtype, device=rotation.device)
+    coupled = pairs.reshape(len(rotation), 81) @ action
+    result[:, NODE_ROWS["2e"], NODE_ROWS["2e"]] = coupled.view(-1, 5, 5)
     return result
+
+
+@functools.lru_cache
+def _quadrupole_action() -> NDArray[np.float64]:
+    """(81, 25): flat products R_ik R_jl -> flat matrix of R on quadrupoles."""
+    basis = _quadrupole_basis().numpy()
+    action: NDArray[np.float64] = np.einsum("mij,pkl->ijklmp", basis, basis).reshape(81, 25)
+    return action
 
 
 def _quadrupole_basis() -> Tensor:

@@ -42,6 +42,9 @@ class Views:
 def views_of(batch: CrystalBatch, random: bool) -> Views:
     """All frames of the batch, or one of each crystal's frames at random."""
     frame, crystal = batch.frames, batch.frame_crystal
+    if len(crystal) == batch.num_crystals:
+        atoms = torch.arange(len(batch.numbers), device=crystal.device)
+        return Views(frame, crystal, atoms, batch.atom_crystal, single=True)
     if random:
         counts = torch.bincount(crystal, minlength=batch.num_crystals)
         first = torch.cumsum(counts, 0) - counts
