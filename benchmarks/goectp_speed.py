@@ -44,7 +44,8 @@ from voigt.models.network import Network
 from voigt.models.readout import bounded
 from voigt.prediction import Settings, predict_prepared, prepare
 from voigt.structures.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
-from voigt.structures.frames import canonical_frames, standard_lattice
+from voigt.structures.frames import canonical_frames
+from voigt.structures.lattices import standard_lattice
 from voigt.structures.neighbors import neighbor_list
 from voigt.structures.reading import read
 from voigt.structures.symmetry import Symmetry, find_symmetry

@@ -21,11 +21,10 @@ from voigt.structures.frames import (
     Frames,
     canonical_frames,
     cartesian_operations,
-    lattice_operations,
     polar,
     polar_torch,
-    standard_lattice,
 )
+from voigt.structures.lattices import lattice_operations, standard_lattice
 from voigt.structures.symmetry import find_symmetry
 
 # Primitive vectors of the 14 Bravais lattices: constructor of the conventional cell, centring, order of the holohedry.

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voigt.structures.frames import canonical_frames, standard_lattice
+from voigt.structures.frames import canonical_frames
+from voigt.structures.lattices import standard_lattice
 from voigt.structures.neighbors import neighbor_list
 from voigt.structures.symmetry import Symmetry
 
