@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.messages import MessageFunction
 from voigt.models.equivar.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS, Path, coupling_paths, wigner_3j
+from voigt.models.radial import envelope
 
 
 def shifted_softplus(x: Tensor) -> Tensor:
@@ -42,12 +43,7 @@ class RadialBasis(nn.Module):
 
     def envelope(self, distance: Tensor) -> Tensor:
         """(n_edges, 1): 1 without envelope, else falls smoothly to 0 at the cutoff."""
-        x = (distance / self.cutoff).clamp(max=1.0)[:, None]
-        if self.envelope_kind == "cosine":
-            return 0.5 * (1.0 + torch.cos(math.pi * x))
-        if self.envelope_kind == "polynomial":  # p = 6: value and two derivatives vanish at the cutoff
-            return 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
-        return torch.ones_like(x)
+        return envelope(distance, self.cutoff, self.envelope_kind)
 
 
 class SharedStrengths(nn.Module):

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from voigt.models.elements import ElementEmbedding
-from voigt.models.goectp.edges import EdgeEmbedding, envelope
+from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.radial import envelope
 from voigt.structures.batch import CrystalBatch
 
 TAIL = 1e-3

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.radial import envelope
 
 NUM_DIRECTIONS = {"none": 0, "components": 3, "harmonics": 8}
 
@@ -60,16 +61,6 @@ class EdgeEmbedding(nn.Module):
         spacing = 1.0 / (len(self.centers) - 1)
         inverse = -0.75 / distance.clamp(min=0.5)
         return torch.exp(-0.5 * ((inverse[:, None] - self.centers) / spacing) ** 2)
-
-
-def envelope(distance: Tensor, cutoff: float, kind: str) -> Tensor:
-    """(n_edges,) -> (n_edges, 1): ones for "none", else falls smoothly to 0 at the cutoff."""
-    x = (distance / cutoff).clamp(max=1.0)[:, None]
-    if kind == "cosine":
-        return 0.5 * (1.0 + torch.cos(math.pi * x))
-    if kind == "polynomial":  # p = 6: value and two derivatives vanish at the cutoff
-        return 1.0 - 28.0 * x**6 + 48.0 * x**7 - 21.0 * x**8
-    return torch.ones_like(x)
 
 
 def directions(unit: Tensor, kind: str) -> Tensor:
