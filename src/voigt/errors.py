@@ -22,7 +22,7 @@ class WeightsError(VoigtError):
 
 
 class DomainError(VoigtError):
-    """A crystal lies outside what a model was trained on."""
+    """Outside what a model was trained on, or where a quantity has no meaning."""
 
 
 class OutputError(VoigtError):
