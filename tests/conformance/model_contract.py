@@ -117,7 +117,7 @@ class ModelConformance:
 
     def make_model(self) -> nn.Module:
         """The network under test: abstract, every subclass gives its own."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract, see above
 
     def make_graph(self, atoms: ase.Atoms, dtype: torch.dtype, symmetry: Symmetry | None = None) -> CrystalGraph:
         return build_graph(atoms, self.cutoff, symmetry=symmetry, dtype=dtype)

@@ -324,14 +324,11 @@ def test_every_description_of_a_crystal_gives_the_same(name):
             np.testing.assert_allclose(other, first, atol=1e-10)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a frame of the cell as given depends on the choice of its vectors", raises=AssertionError
-)
 @pytest.mark.parametrize("name", ["zincblende", "quartz", "nameless"])
 def test_single_frame_of_the_cell_as_given_depends_on_the_description(name):
+    """The limit of the published method, which the mean over frames lifts."""
     first, *others = [averaged(atoms, 2, "none", "single") for atoms in descriptions(name)]
-    for other in others:
-        np.testing.assert_allclose(other, first, atol=1e-3)
+    assert max(np.abs(other - first).max() for other in others) > 1e-3
 
 
 @pytest.mark.parametrize("name", ["cF", "tI", "hP", "hR", "mC"])

@@ -30,7 +30,7 @@ class Network(nn.Module):
 
     def predict_both(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Two times the same outputs: as the network gives them, and after its own sum rule for Born charges."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: every method has its own
 
     def forward(self, batch: CrystalBatch) -> Outputs:
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""

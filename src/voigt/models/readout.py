@@ -50,15 +50,14 @@ class Readout(nn.Module):
         self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]
         self.register_buffer("basis", torch.tensor(basis.matrix), False)
         sizes = [o3.Irrep(kind).dim for kind in self.kinds]
-        self.first_rows = [sum(sizes[:k]) for k in range(len(sizes))]
+        self.scalar_rows = [sum(sizes[:k]) for k, kind in enumerate(self.kinds) if kind == "0e"]
         self.reference = nn.Embedding(NUM_ELEMENTS, self.kinds.count("0e")) if reference else None
         if self.reference is not None:
             nn.init.zeros_(self.reference.weight)
 
     def scalar_components(self, tensor: Tensor) -> Tensor:
         """Invariant (0e) components of Cartesian tensors, (n, number of 0e) - what `bias` and `reference` add to."""
-        rows = [row for kind, row in zip(self.kinds, self.first_rows, strict=True) if kind == "0e"]
-        return tensor.reshape(len(tensor), -1) @ self.basis[rows].to(tensor).T
+        return tensor.reshape(len(tensor), -1) @ self.basis[self.scalar_rows].to(tensor).T
 
 
 class TensorReadout(Readout):

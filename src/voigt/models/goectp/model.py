@@ -32,10 +32,8 @@ class FrameReadout(Readout):
         """(n, width), (n, number of 0e) -> (n, 3, ..., 3) in canonical axes."""
         components = self.inner(features) @ self.weight.T
         scalars = self.bias if reference is None else self.bias + reference
-        rows = [row for kind, row in zip(self.kinds, self.first_rows, strict=True) if kind == "0e"]
-        added = components.new_zeros(components.shape)
-        if rows:
-            added[:, rows] = scalars.expand(len(components), -1)
+        added = torch.zeros_like(components)
+        added[:, self.scalar_rows] = scalars.expand(len(components), -1)
         tensor: Tensor = ((components + added) @ self.basis.to(features.dtype)).view(-1, *self.shape)
         return tensor
 
