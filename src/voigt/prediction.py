@@ -190,7 +190,7 @@ def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings:
             f"it predicts {', '.join(model.hypers.properties)}"
         )
     predictions: list[Prediction] = []
-    for indices in pack([entry.graph for entry in prepared], settings.max_edges):
+    for indices in pack([entry.graph.num_edges for entry in prepared], settings.max_edges):
         chosen = [prepared[i] for i in indices]
         batch = collate([entry.graph for entry in chosen])
         means, corrected, spreads = _ensemble(model, batch, names, settings.sum_rule)

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from ase.formula import Formula
 
-from voigt.data.splits import block_folds, block_split, formula_split, grouped_folds, stored_split
+from voigt.data.labelled import read_labelled
+from voigt.data.splits import block_folds, block_split, fold_split, formula_split, grouped_folds, stored_split
 from voigt.errors import TargetError
 
 GROUPS = [f"compound-{k}" for k in range(600) for _ in range(1 + k % 3)]
@@ -106,6 +107,36 @@ class TestFolds:
                 function()
 
 
+class TestFoldsOfOthers:
+    FOLDS = tuple(None if k % 7 == 0 else k % 5 for k in range(4000))
+    IDS = tuple(f"mp-{k}" for k in range(4000))
+
+    def test_the_fold_is_the_test_part_and_rows_without_one_are_left_out(self):
+        parts = fold_split(self.FOLDS, self.IDS, 2, 0.05, 0)
+        assert parts["test"] == [k for k, fold in enumerate(self.FOLDS) if fold == 2]
+        rest = [k for k, fold in enumerate(self.FOLDS) if fold not in (None, 2)]
+        assert sorted(parts["train"] + parts["val"]) == rest
+        # Binomial: four standard deviations.
+        assert abs(len(parts["val"]) / len(rest) - 0.05) < 4 * np.sqrt(0.05 * 0.95 / len(rest))
+
+    def test_validation_crystals_do_not_depend_on_the_order(self):
+        order = np.random.default_rng(0).permutation(4000)
+        parts = fold_split(self.FOLDS, self.IDS, 1, 0.1, 0)
+        moved = fold_split([self.FOLDS[i] for i in order], [self.IDS[i] for i in order], 1, 0.1, 0)
+        assert {self.IDS[i] for i in parts["val"]} == {self.IDS[order[i]] for i in moved["val"]}
+        assert set(parts["val"]) != set(fold_split(self.FOLDS, self.IDS, 1, 0.1, 1)["val"])
+
+    def test_a_larger_share_holds_the_smaller_one(self):
+        small, large = (set(fold_split(self.FOLDS, self.IDS, 1, share, 0)["val"]) for share in (0.05, 0.2))
+        assert small < large
+
+    def test_faults(self):
+        with pytest.raises(TargetError, match=r"no crystal is in fold 5, folds found: 0, 1, 2, 3, 4"):
+            fold_split(self.FOLDS, self.IDS, 5, 0.05, 0)
+        with pytest.raises(TargetError, match="no crystal for 'val'"):
+            fold_split([0, 1, 1], ["a", "b", "c"], 0, 1e-9, 0)
+
+
 class TestRealData:
     """The split of the DFT files, by the rule that their description states."""
 
@@ -139,3 +170,18 @@ class TestRealData:
             for split, formula in zip(*self.comments(dft_data(f"born/{file}.extxyz")), strict=True):
                 where.setdefault(Formula(formula).reduce()[0].format("hill"), set()).add(split)
         assert [formula for formula, parts in where.items() if len(parts) > 1] == []
+
+    @pytest.mark.parametrize(("task", "rows", "known"), [("gap", 106113, 81227), ("e_form", 132752, 99573)])
+    def test_fold_numbers_of_the_scalars_are_those_of_matbench(self, dft_data, task, rows, known):
+        """MatBench v0.1: KFold(5, shuffle, seed 18012019) over the rows of the task, whose ids count from 1."""
+        model_selection = pytest.importorskip("sklearn.model_selection")
+        official = np.full(rows, -1)
+        splitter = model_selection.KFold(5, shuffle=True, random_state=18012019)
+        for fold, (_, test) in enumerate(splitter.split(np.zeros(rows))):
+            official[test] = fold
+        table = read_labelled(dft_data("scalars/mp_scalars.parquet"), ["band_gap"])
+        names, folds = table.column(f"{task}_mbid"), table.column(f"{task}_fold")
+        pairs = [(int(name.rpartition("-")[2]), fold) for name, fold in zip(names, folds, strict=True) if name]
+        assert len(pairs) == known
+        row, fold = np.array(pairs).T
+        np.testing.assert_array_equal(official[row - 1], fold)

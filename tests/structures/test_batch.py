@@ -169,7 +169,7 @@ def test_pack_keeps_the_order_and_the_budget():
     parts = graphs() * 3
     sizes = [part.num_edges for part in parts]
     budget = 2 * max(sizes)
-    batches = pack(parts, budget)
+    batches = pack([part.num_edges for part in parts], budget)
     assert [index for batch in batches for index in batch] == list(range(len(parts)))
     assert all(sum(sizes[k] for k in batch) <= budget for batch in batches)
     # Each batch is full: the first crystal of the next one would not have fitted.
@@ -181,5 +181,5 @@ def test_pack_keeps_the_order_and_the_budget():
 def test_a_crystal_beyond_the_budget_gets_its_own_batch():
     small, large = build_graph(crystals.cesium_chloride(), CUTOFF), build_graph(crystals.quartz(), CUTOFF)
     assert large.num_edges > 3 * small.num_edges
-    assert pack([small, large, small, small], 2 * small.num_edges) == [[0], [1], [2, 3]]
+    assert pack([graph.num_edges for graph in (small, large, small, small)], 2 * small.num_edges) == [[0], [1], [2, 3]]
     assert pack([], 100) == []

@@ -72,6 +72,18 @@ class TestReadData:
         if kind == "blocks":
             assert data.parts["train"] == list(range(6))
 
+    def test_elements_and_functionals_of_a_part(self, tmp_path):
+        frames = labelled_crystals()
+        for atoms in frames[:2]:
+            atoms.info["functional"] = "LDA"
+        write_data(tmp_path, frames)
+        both = recipe(tmp_path, model={"functionals": ["PBE", "LDA"]})
+        data = read_data(both)
+        assert data.functionals("train") == ("PBE", "LDA")  # seven and two
+        assert data.functionals("val") == ("PBE",)
+        assert data.elements("train") == (7, 8, 12, 16, 20, 22)  # N of TiN to Ti
+        assert data.elements("test") == ()
+
     def test_all_missing_files_are_named(self, tmp_path):
         write_data(tmp_path)
         names = ("absent.extxyz", "data.extxyz", "gone.parquet")
@@ -81,6 +93,43 @@ class TestReadData:
         assert str(tmp_path / "gone.parquet") in str(caught.value)
         assert "data.extxyz" not in str(caught.value)
         assert "VOIGT_DATA" in str(caught.value)
+
+
+class TestFolds:
+    def data(self, folder, **split):
+        frames = labelled_crystals(0, FORMULAS * 20)
+        for k, atoms in enumerate(frames):
+            atoms.info["id"] = f"c{k}"
+            if k % 6:
+                atoms.info["fold"] = k % 3
+        write_data(folder, frames)
+        return read_data(recipe(folder, split={"kind": "folds", "column": "fold", "val_fraction": 0.2, **split}))
+
+    def test_parts(self, tmp_path):
+        data = self.data(tmp_path, fold=1)
+        assert data.parts["test"] == [k for k in range(240) if k % 3 == 1]
+        rest = sorted(data.parts["train"] + data.parts["val"])
+        assert rest == [k for k in range(240) if k % 3 != 1 and k % 6]
+        assert 10 < len(data.parts["val"]) < 50
+
+    def test_fewer_training_crystals_are_chosen_at_random_and_nested(self, tmp_path):
+        everything, many, few = (
+            self.data(tmp_path, **settings).parts for settings in ({}, {"max_train": 60}, {"max_train": 20})
+        )
+        assert set(few["train"]) < set(many["train"]) < set(everything["train"])
+        assert (len(many["train"]), len(few["train"])) == (60, 20)
+        assert few["train"] != everything["train"][:20]
+        assert max(few["train"]) > 120
+        assert everything["val"] == few["val"]
+        assert everything["test"] == few["test"]
+
+    def test_a_wrong_column_is_named(self, tmp_path):
+        with pytest.raises(TargetError, match=r"no crystal has the info key 'flod'; correct split\.column"):
+            self.data(tmp_path, column="flod")
+        with pytest.raises(TargetError, match=r"'functional' must be a fold number, found 'PBE'"):
+            self.data(tmp_path, column="functional")
+        with pytest.raises(TargetError, match="no crystal is in fold 3, folds found: 0, 1, 2"):
+            self.data(tmp_path, fold=3)
 
 
 class TestFunctionals:

@@ -54,6 +54,20 @@ def test_targets_name_what_the_model_predicts():
     assert "model.properties (born_charges)" in text
 
 
+def test_folds_need_a_column():
+    recipe = parse_recipe({**MINIMAL, "split": {"kind": "folds", "column": "gap_fold", "fold": 4}}, "mine.yaml")
+    assert (recipe.split.fold, recipe.split.val_fraction) == (4, 0.05)
+    assert "kind 'folds' needs column" in message(split={"kind": "folds"})
+    for share in (0, 1):
+        assert "split.val_fraction: " in message(split={"kind": "folds", "column": "fold", "val_fraction": share})
+
+
+def test_graphs_stay_in_memory_and_batches_in_the_process_unless_told():
+    recipe = parse_recipe(MINIMAL, "mine.yaml")
+    assert (recipe.graph_store, recipe.workers) == (None, 0)
+    assert "workers: " in message(workers=-1)
+
+
 def test_all_faults_in_one_error():
     text = message(
         epoch=3,

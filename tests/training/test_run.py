@@ -34,7 +34,7 @@ from voigt.training.run import TrainingResult, TrainingStopped, train
 
 def table(folder: Path) -> list[dict[str, float]]:
     with (folder / "metrics.csv").open(newline="") as stream:
-        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(stream)]
+        return [{key: float(value) for key, value in row.items() if key != "seconds"} for row in csv.DictReader(stream)]
 
 
 def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:

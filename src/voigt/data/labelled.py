@@ -1,4 +1,4 @@
-"""Labelled crystals: structures with known tensors, read from extended XYZ."""
+"""Labelled crystals: structures with known tensors, read from extended XYZ or Parquet."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def read_labelled(
     where: str | None = None,
     functional: str | None = None,
     max_atoms: int | None = None,
-) -> list[LabelledCrystal]:
-    """Read a labelled file.
+) -> Sequence[LabelledCrystal]:
+    """Read a labelled file; a sound Parquet table stays a table, see `voigt.data.table.LabelledTable`.
 
     Parameters
     ----------
@@ -84,6 +84,12 @@ def read_labelled(
         faults are listed); or no frame is left.
     """
     declared = [get_property(name) for name in properties]
+    if Path(path).suffix == ".parquet":
+        from voigt.data.table import read_table  # which needs LabelledCrystal
+
+        table = read_table(path, properties, where, functional, max_atoms)
+        if table is not None:
+            return table
     crystals: list[LabelledCrystal] = []
     problems: list[str] = []
     faults: list[str] = []

@@ -1,4 +1,4 @@
-"""Splits that do not leak: grouped by reduced formula, and by blocks of time for trajectories."""
+"""Splits that do not leak: grouped by reduced formula, and by blocks of time for trajectories; and folds of others."""
 
 from __future__ import annotations
 
@@ -36,9 +36,46 @@ def formula_split(groups: Sequence[str], fractions: tuple[float, float, float], 
     edges = np.cumsum(fractions) / sum(fractions)
     parts: Parts = {"train": [], "val": [], "test": []}
     for index, group in enumerate(groups):
-        place = int(hashlib.sha256(f"{seed}:{group}".encode()).hexdigest()[:8], 16) / 2**32
+        place = hash_place(group, seed)
         parts[("train", "val", "test")[int(np.searchsorted(edges, place, side="right").clip(0, 2))]].append(index)
     return _checked(parts)
+
+
+def fold_split(folds: Sequence[int | None], ids: Sequence[str], fold: int, val_fraction: float, seed: int) -> Parts:
+    """Folds that somebody else drew: one is the test part, the others train but for a share kept for validation.
+
+    Parameters
+    ----------
+    folds
+        Fold of every crystal; None: the crystal belongs to no part.
+    ids
+        By whose hash the validation crystals are drawn, whatever the order.
+    fold
+        Which one is the test part.
+    val_fraction
+        Share of the other folds.
+    seed
+        Of the hash.
+
+    Raises
+    ------
+    TargetError
+        No crystal is in the fold, or train or val is empty.
+    """
+    known = sorted({own for own in folds if own is not None})
+    if fold not in known:
+        raise TargetError(f"no crystal is in fold {fold}, folds found: {', '.join(map(str, known)) or 'none'}")
+    parts: Parts = {"train": [], "val": [], "test": []}
+    for index, (own, name) in enumerate(zip(folds, ids, strict=True)):
+        if own is not None:
+            part = "test" if own == fold else "val" if hash_place(name, seed) < val_fraction else "train"
+            parts[part].append(index)
+    return _checked(parts)
+
+
+def hash_place(name: str, seed: int) -> float:
+    """A number from 0 to 1 that a name has on every machine and in every file."""
+    return int(hashlib.sha256(f"{seed}:{name}".encode()).hexdigest()[:8], 16) / 2**32
 
 
 def block_split(count: int, fractions: tuple[float, float, float], gap: int = 0) -> Parts:

@@ -53,10 +53,10 @@ class ElementEmbedding(nn.Module):
             self.register_buffer("table", torch.as_tensor(periodic_table()), False)
 
     def forward(self, numbers: Tensor) -> Tensor:
-        """(n,) atomic numbers -> (n, width)."""
+        """(...) atomic numbers -> (..., width)."""
         features: Tensor = self.element(numbers)
         if self.shared is not None:
             place = self.table[numbers]
             for k, layer in enumerate(self.shared):
-                features = features + layer(place[:, k])
+                features = features + layer(place[..., k])
         return features

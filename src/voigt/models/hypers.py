@@ -28,3 +28,8 @@ class NetworkHypers(BaseModel):
     def frame_options(self) -> FrameOptions | None:
         """Canonical frames that graphs must carry; None: none."""
         return None
+
+    @property
+    def uses_rotations(self) -> bool:
+        """Whether the network needs the operations that map representatives onto the other atoms of their orbits."""
+        return True

@@ -10,15 +10,18 @@ from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
+from voigt.models.hypers import NetworkHypers
 from voigt.models.network import Network
+from voigt.models.sen.hypers import SENHypers
+from voigt.models.sen.model import SEN
 
-Hypers = Annotated[EquivarHypers | GoeCTPHypers, Field(discriminator="method")]
+Hypers = Annotated[EquivarHypers | GoeCTPHypers | SENHypers, Field(discriminator="method")]
 DEFAULT_METHOD = "equivar"
 
-_ADAPTER: TypeAdapter[EquivarHypers | GoeCTPHypers] = TypeAdapter(Hypers)
+_ADAPTER: TypeAdapter[EquivarHypers | GoeCTPHypers | SENHypers] = TypeAdapter(Hypers)
 
 
-def parse_hypers(content: Any) -> EquivarHypers | GoeCTPHypers:
+def parse_hypers(content: Any) -> EquivarHypers | GoeCTPHypers | SENHypers:
     """Validate hyper-parameters; the key `method` decides whose they are (without it: Equivar).
 
     Raises
@@ -30,6 +33,13 @@ def parse_hypers(content: Any) -> EquivarHypers | GoeCTPHypers:
     return _ADAPTER.validate_python(named)
 
 
-def build_network(hypers: EquivarHypers | GoeCTPHypers) -> Network:
+def build_network(hypers: NetworkHypers) -> Network:
     """A network with fresh weights."""
-    return Equivar(hypers) if isinstance(hypers, EquivarHypers) else GoeCTP(hypers)
+    match hypers:
+        case EquivarHypers():
+            return Equivar(hypers)
+        case GoeCTPHypers():
+            return GoeCTP(hypers)
+        case SENHypers():
+            return SEN(hypers)
+    raise TypeError(f"no method has hyper-parameters {type(hypers).__name__}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from voigt.errors import DomainError
 from voigt.models.hypers import NetworkHypers
 from voigt.models.readout import Readout
-from voigt.structures.batch import CrystalBatch
+from voigt.structures.batch import CrystalBatch, CrystalGraph
 from voigt.tensors.sum_rule import acoustic_sum_rule
 
 if TYPE_CHECKING:
@@ -35,6 +36,13 @@ class Network(nn.Module):
     def forward(self, batch: CrystalBatch) -> Outputs:
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
         return self.predict_both(batch)[1]
+
+    def training_pass(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
+        """Outputs, and losses that the method adds to those of the properties, by name and already weighted."""
+        return self(batch), {}
+
+    def prepare_training(self, graphs: Sequence[CrystalGraph]) -> None:
+        """Take from the training crystals what the method's own losses need; most methods need nothing."""
 
     def compile_products(self) -> None:
         """Use torch.compile where it pays; networks without such a place do nothing."""

@@ -35,9 +35,16 @@ class Readout(nn.Module):
         One number per invariant (0e) component.
     reference
         Invariant components per element, added to the output; None: none.
+    scale
+        What the output before bias and reference is multiplied by: the standard deviation of the training labels less
+        their reference, not trained; None: one.
+    positive_only
+        Whether labels of zero say nothing to this readout (the size of a gap, where another one tells metals).
     """
 
     starts_from_data: bool = True
+    scale: nn.Parameter | None
+    positive_only: bool = False
     basis: Tensor
     weight: nn.Parameter
     bias: nn.Parameter
@@ -45,6 +52,7 @@ class Readout(nn.Module):
 
     def __init__(self, prop: Property, reference: bool) -> None:
         super().__init__()
+        self.scale = None
         basis = cartesian_basis(prop.formula)
         self.rank, self.shape = prop.rank, prop.shape
         self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]

@@ -83,6 +83,8 @@ class CrystalGraph:
         Property name -> Cartesian tensor, (n_atoms, ...) or (1, ...); NaN where a label is absent.
     warnings
         Sentences on frames that react to small changes of the cell.
+    space_group
+        Number of the space group (1 to 230); 0 if symmetry was not searched.
     """
 
     numbers: Tensor
@@ -99,6 +101,7 @@ class CrystalGraph:
     functional: str | None = None
     targets: Mapping[str, Tensor] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    space_group: int = 0
 
     @property
     def num_atoms(self) -> int:
@@ -125,6 +128,8 @@ class CrystalBatch:
         (n_frames,), (n_operations,) crystal of each frame and operation.
     functional
         One label per crystal.
+    space_group
+        (n_crystals,) number of the space group, 0 where symmetry was not searched.
     """
 
     numbers: Tensor
@@ -145,6 +150,7 @@ class CrystalBatch:
     operation_crystal: Tensor
     functional: tuple[str | None, ...]
     targets: Mapping[str, Tensor]
+    space_group: Tensor
 
     @property
     def num_crystals(self) -> int:
@@ -223,6 +229,7 @@ def build_graph(
         functional=functional,
         targets={} if targets is None else targets,
         warnings=warnings,
+        space_group=0 if symmetry is None else symmetry.number,
     )
 
 
@@ -286,17 +293,18 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:
         operation_crystal=torch.repeat_interleave(crystals, num_operations),
         functional=tuple(graph.functional for graph in graphs),
         targets={name: torch.cat([graph.targets[name] for graph in graphs]) for name in graphs[0].targets},
+        space_group=torch.tensor([graph.space_group for graph in graphs]),
     )
 
 
-def pack(graphs: Sequence[CrystalGraph], max_edges: int) -> list[list[int]]:
+def pack(num_edges: Sequence[int], max_edges: int) -> list[list[int]]:
     """Group consecutive crystals so that no batch exceeds an edge budget (a larger crystal gets its own batch)."""
     batches: list[list[int]] = []
     used = 0
-    for index, graph in enumerate(graphs):
-        if not batches or used + graph.num_edges > max_edges:
+    for index, count in enumerate(num_edges):
+        if not batches or used + count > max_edges:
             batches.append([])
             used = 0
         batches[-1].append(index)
-        used += graph.num_edges
+        used += count
     return batches

@@ -74,19 +74,30 @@ class RunRecord(Callback):
     """What the run is and how it fares: in every checkpoint, and as a table with one row per validation.
 
     Rows and the state of torch's random numbers (by which networks choose frames) travel in the checkpoint, so that a
-    resumed run goes on with the table that it left and draws what the lost one would have drawn.
+    resumed run goes on with the table that it left and draws what the lost one would have drawn. So does the time
+    spent, over all processes of the run, in seconds of one device.
     """
 
     def __init__(self, table: Path, description: Mapping[str, Any]) -> None:
         self.table, self.description = table, description
         self.rows: list[dict[str, float]] = []
+        self.spent, self.since = 0.0, time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent so far, without what was lost between a checkpoint and a kill."""
+        return self.spent + time.monotonic() - self.since
+
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
+        """Start the clock."""
+        self.since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Write the table anew."""
         figures = _figures(trainer)
         place = {"epoch": pl_module.current_epoch + 1, "step": trainer.global_step}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.rows.append({**place, "lr": rate, **figures})
+        self.rows.append({**place, "seconds": round(self.seconds, 1), "lr": rate, **figures})
         with atomic_write(self.table) as stream:
             writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in self.rows for key in row)), restval="")
             writer.writeheader()
@@ -104,10 +115,11 @@ class RunRecord(Callback):
         checkpoint["voigt_run"] = dict(self.description)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows, "random": torch.get_rng_state()}
+        return {"rows": self.rows, "random": torch.get_rng_state(), "seconds": self.seconds}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.rows = list(state_dict["rows"])
+        self.spent = float(state_dict.get("seconds", 0.0))
         if "random" in state_dict:  # older checkpoints have none; their networks drew nothing
             torch.set_rng_state(state_dict["random"].cpu())
 

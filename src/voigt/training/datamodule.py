@@ -1,22 +1,31 @@
-"""Labelled crystals as batches: graphs are built once and kept in memory."""
+"""Labelled crystals as batches: graphs are built once and kept in memory, or in a store on disk."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import lightning
 import numpy as np
-import torch
 from torch.utils.data import DataLoader, Sampler
 
 from voigt.data.labelled import LabelledCrystal, file_digest, read_labelled
-from voigt.data.splits import Parts, block_split, formula_split, stored_split
+from voigt.data.splits import Parts, block_split, fold_split, formula_split, hash_place, stored_split
+from voigt.data.table import Crystals, JoinedCrystals, as_crystals
 from voigt.errors import InputError, RecipeError, TargetError
-from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack
-from voigt.structures.symmetry import Symmetry, find_symmetry
+from voigt.structures.batch import CrystalBatch, CrystalGraph, collate, pack
 from voigt.tensors.properties import PROPERTIES
+from voigt.training.graph_building import GraphOptions, structure_graph
+from voigt.training.graph_store import (
+    GraphStore,
+    StoredGraphs,
+    edge_counts,
+    label_tensor,
+    open_or_build,
+    store_key,
+)
 from voigt.training.recipe import Recipe, SplitSettings
 
 
@@ -38,8 +47,18 @@ class TrainingData:
     parts: Parts
     digests: dict[str, str]
 
-    def select(self, part: str) -> list[LabelledCrystal]:
-        return [self.crystals[i] for i in self.parts[part]]
+    def select(self, part: str) -> Crystals:
+        """Crystals of one part."""
+        return as_crystals(self.crystals).take(self.parts[part])
+
+    def elements(self, part: str) -> tuple[int, ...]:
+        """Atomic numbers that occur in a part, ascending."""
+        return self.select(part).elements()
+
+    def functionals(self, part: str) -> tuple[str, ...]:
+        """Functionals that crystals of a part state, the most frequent first."""
+        count = Counter(name for name in self.select(part).functionals() if name)
+        return tuple(sorted(count, key=lambda name: (-count[name], name)))
 
 
 def read_data(recipe: Recipe) -> TrainingData:
@@ -56,28 +75,39 @@ def read_data(recipe: Recipe) -> TrainingData:
     missing = [str(path) for path in paths if not path.is_file()]
     if missing:
         raise RecipeError(f"data not found: {', '.join(missing)}; set data_root in the recipe or VOIGT_DATA")
-    crystals: list[LabelledCrystal] = []
+    files: list[Crystals] = []
+    total = 0
     parts: Parts = {"train": [], "val": [], "test": []}
     for source, path in zip(recipe.data, paths, strict=True):
         names = list(recipe.targets) if source.targets is None else list(source.targets)
-        own = read_labelled(path, names, source.where, source.functional, source.max_atoms)
+        own = as_crystals(read_labelled(path, names, source.where, source.functional, source.max_atoms))
         split = split_crystals(own, recipe.split)
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
                 chosen = np.random.default_rng(recipe.split.seed).permutation(split[part])[:count]
                 split[part] = sorted(chosen.tolist())
         for name, members in split.items():
-            parts[name] += [len(crystals) + i for i in members]
-        crystals += own
+            parts[name] += [total + i for i in members]
+        files.append(own)
+        total += len(own)
+    crystals = files[0] if len(files) == 1 else JoinedCrystals(files)
     if recipe.split.max_train is not None:
-        parts["train"] = parts["train"][: recipe.split.max_train]
-    _check_functionals(recipe, [crystals[i] for i in parts["train"] + parts["val"]])
+        parts["train"] = _first(crystals, parts["train"], recipe.split, recipe.split.max_train)
+    _check_functionals(recipe, crystals.take(parts["train"] + parts["val"]))
     return TrainingData(crystals, parts, {str(s.path): file_digest(p) for s, p in zip(recipe.data, paths, strict=True)})
 
 
-def _check_functionals(recipe: Recipe, crystals: Sequence[LabelledCrystal]) -> None:
+def _first(crystals: Crystals, members: list[int], settings: SplitSettings, count: int) -> list[int]:
+    """So many training crystals; of folds, whose order may mean something, in the order of a hash."""
+    if settings.kind != "folds":
+        return members[:count]
+    places = [hash_place(name, settings.seed) for name in crystals.take(members).ids()]
+    return sorted(members[i] for i in np.argsort(places, kind="stable")[:count])
+
+
+def _check_functionals(recipe: Recipe, crystals: Crystals) -> None:
     """Labels of different functionals differ systematically: they are told apart or refused, never mixed silently."""
-    found = {crystal.functional or "none stated" for crystal in crystals}
+    found = {functional or "none stated" for functional in crystals.functionals()}
     known = set(recipe.model.functionals)
     if known and found - known:
         raise RecipeError(
@@ -99,11 +129,12 @@ def check_parts(data: TrainingData, recipe: Recipe) -> None:
     TargetError
         No training or no validation crystal has a label of some target.
     """
+    chosen = {part: data.select(part) for part in ("train", "val")}
     bare = [
         f"'{name}' in {part}"
         for name in recipe.targets
-        for part in ("train", "val")
-        if not any(name in crystal.targets for crystal in data.select(part))
+        for part, crystals in chosen.items()
+        if not crystals.has_label(name)
     ]
     if bare:
         raise TargetError(f"no crystal has a label {', '.join(bare)}; give more data or another split")
@@ -111,46 +142,86 @@ def check_parts(data: TrainingData, recipe: Recipe) -> None:
 
 def split_crystals(crystals: Sequence[LabelledCrystal], settings: SplitSettings) -> Parts:
     """Apply the split of a recipe to the crystals of one file."""
+    columns = as_crystals(crystals)
     if settings.kind == "stored":
-        return stored_split([crystal.split for crystal in crystals])
+        return stored_split(columns.splits())
     if settings.kind == "formula":
-        return formula_split([crystal.group for crystal in crystals], settings.fractions, settings.seed)
+        return formula_split(columns.groups(), settings.fractions, settings.seed)
+    if settings.kind == "folds":
+        folds = _fold_numbers(columns, settings.column or "")
+        return fold_split(folds, columns.ids(), settings.fold, settings.val_fraction, settings.seed)
     return block_split(len(crystals), settings.fractions, settings.gap)
+
+
+def _fold_numbers(crystals: Crystals, column: str) -> list[int | None]:
+    values = crystals.column(column)
+    wrong = next((value for value in values if value is not None and not _is_whole(value)), None)
+    if wrong is not None:
+        raise TargetError(f"info key '{column}' must be a fold number, found {wrong!r}; correct split.column")
+    if all(value is None for value in values):
+        raise TargetError(f"no crystal has the info key '{column}'; correct split.column in the recipe")
+    return [None if value is None else int(value) for value in values]
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and value == np.floor(value)
 
 
 def training_graph(crystal: LabelledCrystal, recipe: Recipe) -> CrystalGraph:
     """Graph of one labelled crystal, reduced by symmetry if the recipe says so."""
-    targets = {}
-    for name in recipe.targets:
-        prop = PROPERTIES[name]
-        count = len(crystal.atoms) if prop.per == "atom" else 1
-        label = crystal.targets.get(name, np.full((count, *prop.shape), np.nan))
-        targets[name] = torch.as_tensor(np.asarray(label)).view(count, *prop.shape).to(_dtype(recipe))
+    options = graph_options(recipe)
+    try:
+        graph = structure_graph(crystal.atoms, options)
+    except InputError as error:
+        raise InputError(f"{crystal.source}, id {crystal.id}: {error}") from error
+    targets = {
+        name: label_tensor(PROPERTIES[name], crystal.targets.get(name), graph.num_atoms, options.dtype)
+        for name in recipe.targets
+    }
+    return replace(graph, functional=crystal.functional if recipe.model.functionals else None, targets=targets)
+
+
+def graph_options(recipe: Recipe) -> GraphOptions:
+    """How the network of a recipe wants its graphs."""
     hypers = recipe.model
-    return build_graph(
-        crystal.atoms,
-        hypers.cutoff,
-        mic=hypers.neighbors == "mic",
-        symmetry=_symmetry(crystal, recipe.symmetry),
-        functional=crystal.functional if hypers.functionals else None,
-        targets=targets,
-        dtype=_dtype(recipe),
+    return GraphOptions(
+        cutoff=hypers.cutoff,
+        neighbors=hypers.neighbors,
+        symprec=recipe.symmetry,
         frame=hypers.frame_options,
+        precision=recipe.precision,
+        rotations=hypers.uses_rotations,
     )
 
 
-def _symmetry(crystal: LabelledCrystal, symprec: float | None) -> Symmetry | None:
-    try:
-        return None if symprec is None else find_symmetry(crystal.atoms, symprec)
-    except InputError as error:
-        raise InputError(
-            f"{crystal.source}, id {crystal.id}: no space group found with symmetry: {symprec}; give another value or "
-            "null in the recipe"
-        ) from error
+def open_graph_store(recipe: Recipe, data: TrainingData, processes: int | None = None) -> GraphStore:
+    """The store that a recipe names, built if need be: graphs of all crystals of its files, in order, without labels.
+
+    Raises
+    ------
+    RecipeError
+        The folder holds graphs of other files or options.
+    InputError, OutputError
+        As `build_store`.
+    """
+    content = [
+        {"content": data.digests[str(file.path)], "where": file.where, "max_atoms": file.max_atoms}
+        for file in recipe.data
+    ]
+    key = store_key(graph_options(recipe), content, len(data.crystals))
+    return open_or_build(recipe.graph_store or "", data.crystals, key, processes)
 
 
-def _dtype(recipe: Recipe) -> torch.dtype:
-    return torch.float64 if recipe.precision == "64" else torch.float32
+def stored_graphs(store: GraphStore, recipe: Recipe, data: TrainingData, part: str) -> StoredGraphs:
+    """Graphs of one part with the labels of the recipe."""
+    crystals = data.select(part)
+    return StoredGraphs(
+        store,
+        data.parts[part],
+        {name: crystals.labels(name) for name in recipe.targets},
+        crystals.functionals() if recipe.model.functionals else None,
+        graph_options(recipe).dtype,
+    )
 
 
 class ShuffledBatches(Sampler[list[int]]):
@@ -185,8 +256,9 @@ class BudgetBatches(Sampler[list[int]]):
     """Fixed batches for validation, packed by an edge budget from the smallest crystal to the largest."""
 
     def __init__(self, graphs: Sequence[CrystalGraph], max_edges: int = 8000) -> None:
-        order = sorted(range(len(graphs)), key=lambda i: graphs[i].num_edges)
-        self.batches = [[order[i] for i in batch] for batch in pack([graphs[i] for i in order], max_edges)]
+        counts = edge_counts(graphs)
+        order = np.argsort(counts, kind="stable")
+        self.batches = [order[batch].tolist() for batch in pack(counts[order].tolist(), max_edges)]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -201,17 +273,32 @@ class CrystalDataModule(lightning.LightningDataModule):
     def __init__(self, recipe: Recipe, data: TrainingData) -> None:
         super().__init__()
         self.recipe = recipe
-        self.train_graphs = [training_graph(crystal, recipe) for crystal in data.select("train")]
-        self.val_graphs = [training_graph(crystal, recipe) for crystal in data.select("val")]
+        self.train_graphs: Sequence[CrystalGraph]
+        self.val_graphs: Sequence[CrystalGraph]
+        if recipe.graph_store is None:
+            self.train_graphs = [training_graph(crystal, recipe) for crystal in data.select("train")]
+            self.val_graphs = [training_graph(crystal, recipe) for crystal in data.select("val")]
+        else:
+            store = open_graph_store(recipe, data)
+            self.train_graphs = stored_graphs(store, recipe, data, "train")
+            self.val_graphs = stored_graphs(store, recipe, data, "val")
 
     def train_dataloader(self) -> DataLoader[CrystalBatch]:
         recipe = self.recipe
         sampler = ShuffledBatches(len(self.train_graphs), recipe.batch_size, recipe.seed, recipe.steps_per_checkpoint)
-        return _loader(self.train_graphs, sampler)
+        return _loader(self.train_graphs, sampler, recipe.workers)
 
     def val_dataloader(self) -> DataLoader[CrystalBatch]:
-        return _loader(self.val_graphs, BudgetBatches(self.val_graphs))
+        return _loader(self.val_graphs, BudgetBatches(self.val_graphs), self.recipe.workers)
 
 
-def _loader(graphs: list[CrystalGraph], sampler: Sampler[list[int]]) -> DataLoader[CrystalBatch]:
-    return DataLoader(graphs, batch_sampler=sampler, collate_fn=collate)  # type: ignore[arg-type]
+def _loader(
+    graphs: Sequence[CrystalGraph], sampler: Sampler[list[int]], workers: int
+) -> DataLoader[CrystalBatch]:
+    return DataLoader(
+        graphs,  # type: ignore[arg-type]
+        batch_sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+    )

@@ -31,7 +31,10 @@ class TrainingModule(lightning.LightningModule):
         self.sums: dict[str, list[tuple[float, int]]] = {}
 
     def training_step(self, batch: CrystalBatch, _index: int) -> Tensor:
-        loss, parts = total_loss(self.network(batch), batch.targets, self.recipe.targets)
+        outputs, own = self.network.training_pass(batch)
+        loss, parts = total_loss(outputs, batch.targets, self.recipe.targets)
+        loss = loss + sum(own.values())
+        parts |= own
         self.finite = bool(torch.isfinite(loss))
         if self.finite:
             figures = {f"train/{name}": value.detach() for name, value in parts.items()}
@@ -74,7 +77,8 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         means = {key: sum(v * n for v, n in rows) / sum(n for _, n in rows) for key, rows in self.sums.items()}
-        loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in self.recipe.targets.items())
+        wanted = {name: settings for name, settings in self.recipe.targets.items() if not settings.auxiliary}
+        loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in wanted.items())
         self.log_dict({"val/loss": loss, **means}, batch_size=1)
 
     def configure_optimizers(self) -> Any:
@@ -84,6 +88,7 @@ class TrainingModule(lightning.LightningModule):
         optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
             lr=settings.lr,
+            fused=True,
         )
         schedule = LambdaLR(optimizer, lambda step: learning_rate(step, self.total_steps, settings))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

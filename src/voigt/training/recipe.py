@@ -38,15 +38,23 @@ class DataSource(_Section):
 class SplitSettings(_Section):
     """How training, validation and test crystals are told apart."""
 
-    kind: Literal["stored", "formula", "blocks"] = Field(
+    kind: Literal["stored", "formula", "blocks", "folds"] = Field(
         "stored",
         description="'stored': info key split; 'formula': by a hash of the reduced formula; 'blocks': consecutive "
-        "blocks of each file, for trajectories.",
+        "blocks of each file, for trajectories; 'folds': fold numbers in the file, as benchmarks give them.",
     )
     fractions: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="Shares of train, val and test.")
-    seed: int = Field(0, ge=0, description="Seed of the formula hash and of cross-validation folds.")
+    seed: int = Field(0, ge=0, description="Seed of the hashes and of cross-validation folds.")
     gap: int = Field(0, ge=0, description="Frames dropped between blocks.")
-    max_train: int | None = Field(None, ge=1, description="Use only the first so many training crystals (curves).")
+    max_train: int | None = Field(
+        None,
+        ge=1,
+        description="Use only the first so many training crystals (curves); with folds at random, smaller choices "
+        "inside larger ones.",
+    )
+    column: str | None = Field(None, description="Info key with the fold number; crystals without it are not used.")
+    fold: int = Field(0, ge=0, description="The fold that is the test part.")
+    val_fraction: float = Field(0.05, gt=0, lt=1, description="Share of the other folds kept for validation.")
 
     @field_validator("fractions")
     @classmethod
@@ -54,6 +62,12 @@ class SplitSettings(_Section):
         if min(fractions) < 0 or min(fractions[:2]) == 0:
             raise ValueError("shares of train and val must be positive, that of test not negative")
         return fractions
+
+    @model_validator(mode="after")
+    def _column_fits(self) -> SplitSettings:
+        if self.kind == "folds" and self.column is None:
+            raise ValueError("kind 'folds' needs column, the info key with the fold number")
+        return self
 
 
 class TargetSettings(_Section):
@@ -72,6 +86,9 @@ class TargetSettings(_Section):
         ge=0,
         description="For labels whose sign is not certain (piezoelectric tensors in axes fixed by convention): each "
         "crystal may count as its reversed label at this extra loss. Only with 'relative' and 'log'.",
+    )
+    auxiliary: bool = Field(
+        False, description="Learn it because it teaches the network something, but leave it out of the model file."
     )
     delta: float = Field(1.0, gt=0, description="Where Huber turns from square to linear, in units of scale.")
 
@@ -125,6 +142,12 @@ class Recipe(_Section):
     precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
     compile: bool = Field(False, description="Use torch.compile for the tensor products (needs a C++ compiler).")
     threads: int = Field(1, ge=1, description="CPU threads.")
+    workers: int = Field(0, ge=0, description="Processes that put batches together; 0: the training process itself.")
+    graph_store: str | None = Field(
+        None,
+        description="Folder for the graphs of all crystals, built at the first training and shared by those with other "
+        "targets, splits and networks, relative to the working directory; null: graphs stay in memory.",
+    )
 
     @field_validator("targets")
     @classmethod
@@ -185,6 +208,8 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
             f"{source}: targets ({', '.join(recipe.targets)}) and model.properties "
             f"({', '.join(recipe.model.properties)}) must name the same properties"
         )
+    if all(target.auxiliary for target in recipe.targets.values()):
+        raise RecipeError(f"{source}: all targets are auxiliary; one at least must be what the model is for")
     return recipe
 
 

@@ -7,9 +7,8 @@ import json
 import logging
 import signal
 import threading
-import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from pickle import UnpicklingError
 from typing import Any
 
 import lightning
-import numpy as np
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from voigt.errors import OutputError, RecipeError, VoigtError, WeightsError
 from voigt.models.checkpoint import ModelCard, load_model, save_model
+from voigt.models.methods import build_network
 from voigt.models.network import Network
 from voigt.training.callbacks import (
     AtomicCheckpoints,
@@ -40,6 +39,9 @@ from voigt.training.start import initial_network
 
 log = logging.getLogger("voigt.training")
 
+_MEANS = {"data_root", "threads", "compile", "workers", "graph_store"}
+"""Keys of a recipe that do not decide the weights."""
+
 
 @dataclass(frozen=True)
 class TrainingResult:
@@ -54,7 +56,7 @@ class TrainingResult:
     metrics
         Validation figures of that moment.
     seconds
-        Wall time of this process (a resumed run counts from the resumption).
+        Wall time of training and validation, over all processes of the run.
     """
 
     model: Path
@@ -82,7 +84,7 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
         Folder of the run.
     resume
         Continue an interrupted run; a finished one is returned as it is. The recipe must be the one it was started
-        with, except that `epochs` may grow and `patience`, `threads` and `compile` may change.
+        with, except that `epochs` may grow and `patience` and what does not touch the result may change.
     data
         Already read data (cross-validation).
 
@@ -115,15 +117,16 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
         if finished is not None:
             return finished
     log.info("%d training, %d validation crystals", len(data.parts["train"]), len(data.parts["val"]))
-    started = time.monotonic()
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        network, metrics = _trained(recipe, folder, data, RunRecord(folder / "metrics.csv", description), resume)
+        record = RunRecord(folder / "metrics.csv", description)
+        network, metrics = _trained(recipe, folder, data, record, resume)
     finally:
         torch.set_num_threads(threads)
+    network = delivered(network, recipe)
     save_model([network], model, model_card(recipe, data, metrics))
-    return TrainingResult(model, network, metrics, time.monotonic() - started)
+    return TrainingResult(model, network, metrics, record.seconds)
 
 
 def _trained(
@@ -145,11 +148,24 @@ def _trained(
     return network, {key: float(value) for key, value in best["voigt_metrics"].items()}
 
 
+def delivered(network: Network, recipe: Recipe) -> Network:
+    """The network without what it was taught as auxiliary targets only."""
+    names = tuple(name for name in network.hypers.properties if not recipe.targets[name].auxiliary)
+    if names == network.hypers.properties:
+        return network
+    smaller = build_network(network.hypers.model_copy(update={"properties": names}))
+    trained = dict(network.named_parameters())
+    with torch.no_grad():
+        for name, parameter in smaller.named_parameters():
+            parameter.copy_(trained[name])
+    return smaller.to(next(network.parameters()).dtype).eval()
+
+
 def _description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Everything that decides the weights of a run."""
     parts = json.dumps(data.parts, sort_keys=True)
     return {
-        **recipe.model_dump(mode="json", exclude={"data_root", "threads", "compile"}),
+        **recipe.model_dump(mode="json", exclude=_MEANS),
         "content of the data files": dict(data.digests),
         "choice of crystals": hashlib.sha256(parts.encode()).hexdigest()[:16],
     }
@@ -264,17 +280,10 @@ def _kept_interrupt_handler() -> Iterator[None]:
 
 def model_card(recipe: Recipe, data: TrainingData, metrics: dict[str, float]) -> ModelCard:
     """What the model file says of its training."""
-    train = data.select("train")
     return ModelCard(
-        elements=tuple(int(z) for z in np.unique(np.concatenate([c.atoms.numbers for c in train]))),
-        functionals=recipe.model.functionals or functionals_of(data),
+        elements=data.elements("train"),
+        functionals=recipe.model.functionals or data.functionals("train"),
         data=data.digests,
         metrics=metrics,
-        recipe=recipe.model_dump(mode="json", exclude={"data_root"}),
+        recipe=recipe.model_dump(mode="json", exclude={"data_root", "graph_store"}),
     )
-
-
-def functionals_of(data: TrainingData) -> tuple[str, ...]:
-    """Functionals of the training labels, the most frequent first."""
-    names: Sequence[str] = [c.functional for c in data.select("train") if c.functional]
-    return tuple(sorted(set(names), key=lambda name: (-names.count(name), name)))

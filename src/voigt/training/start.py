@@ -15,6 +15,7 @@ from voigt.models.network import Network
 from voigt.models.readout import unbounded
 from voigt.structures.batch import CrystalGraph
 from voigt.tensors.properties import PROPERTIES
+from voigt.training.graph_store import all_numbers, all_targets
 from voigt.training.recipe import Recipe
 
 
@@ -29,6 +30,7 @@ def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Network:
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.model)
     fit_references(network, graphs)
+    network.prepare_training(graphs)
     if recipe.finetune is not None:
         _copy_weights(recipe, network)
     return network.double() if recipe.precision == "64" else network
@@ -84,11 +86,14 @@ def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:
         if "0e" not in readout.kinds or not readout.starts_from_data or name not in graphs[0].targets:
             continue
         prop = PROPERTIES[name]
-        labels = torch.cat([graph.targets[name] for graph in graphs])
+        labels = all_targets(graphs, name)
         present = torch.isfinite(labels.reshape(len(labels), -1)).all(dim=1)
+        if readout.positive_only:
+            present &= labels.reshape(len(labels), -1).amax(dim=1) > 0
         if not bool(present.any()):
             continue
-        scalars = readout.scalar_components(unbounded(labels[present], prop))
+        own = labels[present] if readout.positive_only else unbounded(labels[present], prop)
+        scalars = readout.scalar_components(own)
         with torch.no_grad():
             readout.weight.mul_(0.1)
             readout.bias.copy_(scalars.mean(dim=0))
@@ -96,18 +101,29 @@ def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:
                 continue
             rows = readout.reference.num_embeddings
             if prop.per == "atom":
-                numbers = torch.cat([graph.numbers for graph in graphs])[present]
+                numbers = torch.cat(all_numbers(graphs))[present]
                 readout.reference.weight.copy_(_element_means(scalars, numbers, rows))
                 readout.bias.zero_()
             else:
-                chosen = [graph.numbers for graph, has in zip(graphs, present, strict=True) if has]
-                readout.reference.weight.copy_(_composition_fit(scalars - scalars.mean(dim=0), chosen, rows))
+                chosen = [z for z, has in zip(all_numbers(graphs), present.tolist(), strict=True) if has]
+                fractions = _fractions(chosen, rows)
+                readout.reference.weight.copy_(_composition_fit(scalars - scalars.mean(dim=0), fractions))
+                scalars = scalars - (fractions @ readout.reference.weight.double()).to(scalars)
+            if readout.scale is not None:
+                readout.scale.copy_(scalars.std(correction=0).clamp(min=1e-6))
 
 
-def _composition_fit(values: Tensor, numbers: Sequence[Tensor], rows: int, ridge: float = 1.0) -> Tensor:
+def _fractions(numbers: Sequence[Tensor], rows: int) -> Tensor:
+    """Atomic fractions of each crystal, (n_crystals, rows), in double precision."""
+    counts = torch.zeros(len(numbers), rows, dtype=torch.float64)
+    crystal = torch.repeat_interleave(torch.arange(len(numbers)), torch.tensor([len(z) for z in numbers]))
+    counts.index_put_((crystal, torch.cat(list(numbers))), torch.ones((), dtype=torch.float64), accumulate=True)
+    return counts / counts.sum(dim=1, keepdim=True)
+
+
+def _composition_fit(values: Tensor, fractions: Tensor, ridge: float = 1.0) -> Tensor:
     """Ridge regression of per-crystal values on atomic fractions, (rows, components)."""
-    fractions = torch.stack([torch.bincount(z, minlength=rows) / len(z) for z in numbers]).double()
-    normal = fractions.T @ fractions + ridge * torch.eye(rows, dtype=torch.float64)
+    normal = fractions.T @ fractions + ridge * torch.eye(fractions.shape[1], dtype=torch.float64)
     solution: Tensor = torch.linalg.solve(normal, fractions.T @ values.double())
     return solution.to(values)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from voigt.models.goectp.hypers import GoeCTPHypers
-from voigt.models.radial import envelope
+from voigt.models.radial import envelope, harmonics
 
 NUM_DIRECTIONS = {"none": 0, "components": 3, "harmonics": 8}
 
@@ -65,10 +64,4 @@ class EdgeEmbedding(nn.Module):
 
 def directions(unit: Tensor, kind: str) -> Tensor:
     """(n, 3) unit vectors -> their components (n, 3), or with the five quadrupole components (n, 8)."""
-    if kind == "components":
-        return unit
-    x, y, z = unit.unbind(dim=1)
-    root = math.sqrt(3.0)
-    products = [root * y * z, root * z * x, root * x * y, root / 2 * (x * x - y * y), 1.5 * z * z - 0.5]
-    second = torch.stack(products, dim=1)
-    return torch.cat([unit, second], dim=1)
+    return unit if kind == "components" else harmonics(unit)

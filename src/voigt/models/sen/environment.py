@@ -1,0 +1,204 @@
+"""Structure-chemical loops: bonds, atoms and state of a crystal by turns, each with attention over its channels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from voigt.models.radial import envelope, harmonics
+from voigt.models.sen.hypers import SENHypers
+from voigt.models.sen.segments import Orbits
+from voigt.structures.batch import CrystalBatch
+
+BondFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What the loops make of a batch.
+
+    Attributes
+    ----------
+    atoms
+        (n_orbits, width) vectors of the atoms after the last loop.
+    bonds
+        (n_orbits, edge_width) vectors of the bonds of each atom, joined.
+    state
+        (n_crystals, width) vector of the crystal.
+    stages
+        Atoms' vectors before the first loop and after each; empty unless asked for.
+    attention
+        (n_orbits, width) softmax over channels of each loop's update of the atoms, mean over heads; empty unless
+        asked for.
+    """
+
+    atoms: Tensor
+    bonds: Tensor
+    state: Tensor
+    stages: tuple[Tensor, ...]
+    attention: tuple[Tensor, ...]
+
+
+def channel_attention(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
+    """(n, 2, heads, width) values and logits -> SELU of the sum over heads of values times softmax over channels.
+
+    The weights are scaled to a mean of one, so that the width of the network does not set the size of its vectors.
+
+    Returns
+    -------
+    (n, width) new vectors, (n, heads, width) weights that sum to one.
+    """
+    weights = logits[:, 1].softmax(dim=-1)
+    mixed = (logits[:, 0] * weights).sum(dim=1) * (width / math.sqrt(logits.shape[2]))
+    return nn.functional.selu(mixed), weights
+
+
+class ChannelAttention(nn.Module):
+    """Update of the vectors of atoms or of the state from several inputs side by side.
+
+    The paper reshapes the inputs to an image of 12 x 16 pixels and runs a 3 x 3 convolution over it; the place of a
+    feature in a vector has no meaning, so that a full linear map takes its place.
+    """
+
+    def __init__(self, inputs: int, width: int, heads: int) -> None:
+        super().__init__()
+        self.width, self.heads = width, heads
+        self.linear = nn.Linear(inputs, 2 * heads * width)
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """(n, inputs) -> (n, width), and the attention (n, heads, width)."""
+        return channel_attention(self.linear(rows).view(len(rows), 2, self.heads, self.width), self.width)
+
+
+def update_bonds(
+    bonds: Tensor,
+    ends: Tensor,
+    source: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    own: Tensor,
+    factor: Tensor,
+    heads: int,
+    mixing: float,
+) -> tuple[Tensor, Tensor]:
+    """One update of all bonds, and their sum over the bonds of each receiving atom.
+
+    Parameters
+    ----------
+    bonds
+        (n_edges, F).
+    ends, own
+        (n_orbits, 2 heads F) what a sending and a receiving atom (with its crystal's state) add.
+    source, target
+        (n_edges,) rows of these.
+    weight
+        (F, 2 heads F) linear map of the bond itself.
+    factor
+        (n_edges, 1) share of the bond in the sum.
+    heads, mixing
+        As in the hyper-parameters.
+    """
+    width = bonds.shape[1]
+    logits = bonds @ weight + ends.index_select(0, source) + own.index_select(0, target)
+    logits = logits.view(-1, 2, heads, width)
+    new, _ = channel_attention(logits, width)
+    bonds = bonds + mixing * new
+    return bonds, own.new_zeros(len(own), width).index_add(0, target, bonds * factor)
+
+
+@lru_cache
+def compiled_update() -> BondFunction:
+    """`update_bonds` through torch.compile with sizes left open; the first call takes about half a minute."""
+    return cast(BondFunction, torch.compile(update_bonds, dynamic=True))
+
+
+class Loop(nn.Module):
+    """One structure-chemical loop."""
+
+    def __init__(self, hypers: SENHypers) -> None:
+        super().__init__()
+        width, edge, heads = hypers.width, hypers.edge_width, hypers.heads
+        self.heads, self.mixing = heads, hypers.mixing
+        self.normal_atoms, self.normal_state = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.bond_own = nn.Linear(2 * width, 2 * heads * edge)
+        self.bond_sender = nn.Linear(width, 2 * heads * edge, bias=False)
+        self.bond_weight = nn.Parameter(torch.empty(edge, 2 * heads * edge).uniform_(-1, 1) / math.sqrt(edge))
+        moments = 2 * hypers.direction_width if hypers.directions == "moments" else 0
+        self.mix = nn.Linear(hypers.direction_width, hypers.direction_width, bias=False) if moments else None
+        self.of_bonds = nn.Linear(edge, hypers.direction_width, bias=False) if moments else None
+        self.atom = ChannelAttention(edge + 2 * width + moments, width, heads)
+        self.crystal = ChannelAttention(edge + 2 * width, width, heads)
+
+    def moments(self, bonds: Tensor, harmonics: Tensor, target: Tensor, count: int) -> Tensor | None:
+        """Invariants of the neighbours' dipole and quadrupole moments, (n_orbits, 2 direction_width)."""
+        if self.of_bonds is None or self.mix is None:
+            return None
+        rows = harmonics[:, :, None] * self.of_bonds(bonds)[:, None, :]
+        moment = bonds.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
+        products = moment * self.mix(moment)
+        return torch.cat([products[:, :3].sum(dim=1), products[:, 3:].sum(dim=1)], dim=1)
+
+
+class Loops(nn.Module):
+    """All structure-chemical loops (SEN, Nat. Commun. 14, 5198 (2023); blocks after MEGNet)."""
+
+    centers: Tensor
+
+    def __init__(self, hypers: SENHypers) -> None:
+        super().__init__()
+        self.hypers = hypers
+        centers = torch.linspace(0.0, hypers.cutoff, hypers.num_radial)
+        self.register_buffer("centers", centers, persistent=False)
+        self.bond = nn.Sequential(
+            nn.Linear(hypers.num_radial, hypers.edge_width), nn.SELU(), nn.Linear(hypers.edge_width, hypers.edge_width)
+        )
+        self.loops = nn.ModuleList(Loop(hypers) for _ in range(hypers.loops))
+        self.update: BondFunction = update_bonds
+
+    def forward(
+        self, batch: CrystalBatch, orbits: Orbits, atoms: Tensor, state: Tensor, record: bool
+    ) -> Environment:
+        """(n_orbits, width) and (n_crystals, width) before the loops -> after them."""
+        hypers = self.hypers
+        source, target = batch.orbit[batch.edge_source], batch.edge_target
+        distance = torch.linalg.vector_norm(batch.edge_vector, dim=1)
+        bonds = self.bond(torch.exp(-(((distance[:, None] - self.centers) / hypers.radial_width) ** 2)))
+        factor = envelope(distance, hypers.cutoff, hypers.envelope)
+        shape = harmonics(batch.edge_vector / distance[:, None]) if hypers.directions == "moments" else None
+        if shape is not None:
+            shape = shape * (factor / math.sqrt(hypers.average_neighbors))
+        if hypers.aggregate == "mean":
+            total = factor.new_zeros(len(atoms), 1).index_add(0, target, factor)
+            factor = factor / total.clamp(min=1e-6)[target]
+        else:
+            factor = factor / hypers.average_neighbors
+        joined = atoms.new_zeros(len(atoms), hypers.edge_width)
+        stages, attention = [atoms] if record else [], []
+        for loop in self.loops:
+            if not isinstance(loop, Loop):
+                raise TypeError("loops holds Loop only")
+            here, whole = loop.normal_atoms(atoms), loop.normal_state(state)
+            around = whole[orbits.crystal]
+            own = loop.bond_own(torch.cat([here, around], dim=1))
+            sender = loop.bond_sender(here)
+            bonds, joined = self.update(
+                bonds, sender, source, target, loop.bond_weight, own, factor, loop.heads, loop.mixing
+            )
+            parts = [joined, here, around]
+            if shape is not None:
+                moments = loop.moments(bonds, shape, target, len(atoms))
+                parts += [] if moments is None else [moments]
+            new, weights = loop.atom(torch.cat(parts, dim=1))
+            atoms = atoms + loop.mixing * new
+            means = torch.cat([orbits.mean(joined), orbits.mean(atoms), whole], dim=1)
+            state = state + loop.mixing * loop.crystal(means)[0]
+            if record:
+                stages.append(atoms)
+                attention.append(weights.mean(dim=1))
+        return Environment(atoms, joined, state, tuple(stages), tuple(attention))

@@ -1,0 +1,91 @@
+"""Losses beside the property's own: likelihood, reconstruction, sparsity, the two stages of a gap, symmetry."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from voigt.models.sen.capsules import Objects, Parts
+
+_LAST_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
+
+
+def sparsity(presence: Tensor) -> Tensor:
+    """Entropy of the normalised presences within a crystal minus that of their mean over the batch (SCAE).
+
+    Small when each crystal uses few capsules and all crystals together use all of them.
+
+    Parameters
+    ----------
+    presence
+        (n_crystals, objects), not negative.
+    """
+    within = presence / presence.sum(dim=1, keepdim=True).clamp(min=1e-9)
+    return entropy(within).mean() - entropy(within.mean(dim=0))
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Entropy over the last axis, in nats."""
+    return -(probabilities * torch.log(probabilities.clamp(min=1e-9))).sum(dim=-1)
+
+
+def likelihood_loss(parts: Parts, objects: Objects) -> Tensor:
+    """Mean over crystals of -log p of the parts' poses, each part weighted by its presence."""
+    return -(parts.presence * objects.log_likelihood).sum(dim=1).mean()
+
+
+def posterior_presence(parts: Parts, objects: Objects) -> Tensor:
+    """(n_crystals, objects) share of the present parts that belongs to each object."""
+    return (parts.presence[..., None] * objects.posterior[..., :-1]).sum(dim=1)
+
+
+def reconstruction_loss(logits: Tensor, fractions: Tensor) -> Tensor:
+    """Cross entropy of the elements that parts tell with those of the atoms that formed them.
+
+    Parameters
+    ----------
+    logits
+        (n_crystals, parts, elements).
+    fractions
+        (n_crystals, parts, elements) weights of the elements in each part, summing to one; a target.
+    """
+    return -(fractions.detach() * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+
+
+def gap_losses(size: Tensor, metal_logit: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross entropy of 'is a metal' and the mean absolute error of the size in insulators.
+
+    Parameters
+    ----------
+    size, metal_logit
+        (n_crystals,).
+    label
+        (n_crystals,) eV; NaN where absent; 0 is a metal.
+    """
+    known = torch.isfinite(label)
+    metal = (label == 0.0).to(size.dtype)
+    cross = nn.functional.binary_cross_entropy_with_logits(metal_logit, metal, reduction="none")
+    insulator = known & (label > 0.0)
+    error = (size - torch.where(insulator, label, 0.0)).abs()
+    return _mean(cross, known), _mean(error, insulator)
+
+
+def _mean(values: Tensor, chosen: Tensor) -> Tensor:
+    """Mean of the chosen values; 0, with a gradient of 0, if there are none."""
+    return torch.where(chosen, values, 0.0).sum() / chosen.sum().clamp(min=1)
+
+
+def class_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
+    """Weighted cross entropy; labels of -1 are unknown and count for nothing."""
+    known = label >= 0
+    logs = logits.log_softmax(dim=1)
+    place = label.clamp(min=0)
+    own = -logs.gather(1, place[:, None])[:, 0] * weight[place] * known
+    return own.sum() / (weight[place] * known).sum().clamp(min=1e-9)
+
+
+def system_index(space_group: Tensor) -> Tensor:
+    """(n,) space-group numbers -> 0 (triclinic) to 6 (cubic); unknown (0) -> -1."""
+    limits = torch.tensor(_LAST_OF_SYSTEM, device=space_group.device)
+    index = torch.searchsorted(limits, space_group)
+    return torch.where(space_group > 0, index, -1)
