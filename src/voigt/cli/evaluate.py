@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +38,28 @@ def evaluate(
     allow_unseen: Annotated[
         bool, typer.Option("--allow-unseen", help="Score crystals with elements that the model was not trained on.")
     ] = False,
+    matbench: Annotated[
+        bool, typer.Option("--matbench", help="Score the official MatBench fold that the model was trained without.")
+    ] = False,
+    fold_models: Annotated[
+        list[Path] | None,
+        typer.Option("--fold-model", metavar="FILE", help="With --matbench: a model of another fold; repeatable."),
+    ] = None,
+    rivals: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="With --matbench: predictions of other models; by default rivals.parquet beside DATA, if it is there.",
+        ),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="With --matbench: only so many crystals of each fold, for a quick look."),
+    ] = None,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.json.gz", help="With --matbench: write predictions as the matbench package does."),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
@@ -44,6 +68,14 @@ def evaluate(
     The report goes to standard output as Markdown.
     """
     with one_sentence(debug):
+        matbench_only = {"--fold-model": fold_models, "--rivals": rivals, "--limit": limit, "--export": export}
+        others = {"--where": where, "--functional": functional, "--split": split if split != "test" else None}
+        _refuse(others if matbench else matbench_only, "does not go" if matbench else "goes only")
+        if matbench:
+            models = [model, *map(str, fold_models or ())]
+            options = _Matbench(models, data, rivals, properties, limit, export, baseline, allow_unseen)
+            _evaluate_matbench(options, output, quiet)
+            return
         from voigt.evaluation.report import markdown, write_report
         from voigt.evaluation.run import evaluate_model
         from voigt.models.checkpoint import load_model
@@ -69,6 +101,78 @@ def evaluate(
         typer.echo(markdown(found.evaluation, title, command, found.notes), nl=False)
         if output is not None and not quiet:
             tell(f"wrote {output / 'report.md'}")
+
+
+@dataclass(frozen=True)
+class _Matbench:
+    """What `--matbench` and the options beside it ask for."""
+
+    models: list[str]
+    data: list[Path]
+    rivals: Path | None
+    properties: str | None
+    limit: int | None
+    export: Path | None
+    baseline: bool
+    allow_unseen: bool
+
+    def command(self) -> str:
+        """The call that repeats the evaluation."""
+        words = ["voigt", "evaluate", self.models[0], str(self.data[0]), "--matbench"]
+        words += [word for name in self.models[1:] for word in ("--fold-model", name)]
+        for option, value in (("--rivals", self.rivals), ("--properties", self.properties), ("--limit", self.limit)):
+            words += [option, str(value)] if value is not None else []
+        words += [] if self.baseline else ["--no-baseline"]
+        return shlex.join([*words, "--allow-unseen"] if self.allow_unseen else words)
+
+
+def _evaluate_matbench(options: _Matbench, output: Path | None, quiet: bool) -> None:
+    """Score models on the folds that they hold out; whatever can be refused is refused before the first prediction."""
+    from voigt.errors import TargetError
+    from voigt.evaluation.matbench import evaluate_matbench
+    from voigt.evaluation.matbench_export import check_export, export
+    from voigt.evaluation.matbench_report import make_folder, markdown, write_report
+    from voigt.models.checkpoint import load_model
+
+    if len(options.data) != 1:
+        raise TargetError(f"--matbench scores the crystals of one table, not of {len(options.data)} files; name one")
+    beside = options.data[0].parent / "rivals.parquet"
+    rivals = options.rivals if options.rivals is not None or not beside.is_file() else beside
+    if options.export is not None:
+        check_export(options.export)
+    if output is not None:
+        make_folder(output)
+    loaded = [load_model(name) for name in options.models]
+    with progress("crystals", quiet=quiet) as advance:
+        found = evaluate_matbench(
+            loaded,
+            options.data[0],
+            rivals=rivals,
+            property_name=options.properties,
+            limit=options.limit,
+            baseline=options.baseline,
+            allow_unseen=options.allow_unseen,
+            advance=advance,
+        )
+    if output is not None:
+        write_report(found, output, options.command())
+    absent = 0 if options.export is None else export(found, options.export)
+    typer.echo(markdown(found, options.command()), nl=False)
+    if output is not None and not quiet:
+        tell(f"wrote {output / 'report.md'}")
+    if options.export is not None and not quiet:
+        tell(f"wrote {options.export}")
+    if absent:
+        tell(f"{options.export} lacks {absent:,} crystals of {found.task.name}: the matbench package will refuse it")
+
+
+def _refuse(options: Mapping[str, object], verb: str) -> None:
+    """Say which option is out of place."""
+    from voigt.errors import InputError
+
+    for option, value in options.items():
+        if value is not None:
+            raise InputError(f"{option} {verb} with --matbench; leave one of them out")
 
 
 def _command(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,6 +13,7 @@ from voigt.evaluation.evaluation import NOT_GIVEN, Evaluation, Group, PropertyEv
 from voigt.evaluation.figures import parity_figures, save_figure
 from voigt.evaluation.metrics import RMSPE_SMALLEST_LABEL
 from voigt.evaluation.scored import Scored
+from voigt.evaluation.tables import interval, number, table
 from voigt.files import atomic_write
 from voigt.tensors.properties import get_property
 
@@ -100,7 +100,7 @@ def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> l
     """One property: heading, counts, tables, figures."""
     unit = "" if entry.unit == "1" else f", {entry.unit}"
     blocks = [f"## {entry.label[0].upper()}{entry.label[1:]} (`{entry.name}`{unit})", _counts(entry)]
-    blocks.append(_table(["metric", *_columns(entry.scores)], [[s.title, *_cells(s)] for s in entry.scores.values()]))
+    blocks.append(table(["metric", *_columns(entry.scores)], [[s.title, *_cells(s)] for s in entry.scores.values()]))
     if len(entry.functionals) > 1:
         blocks += ["### By functional", _group_table("functional", entry.functionals, entry.per)]
     if set(entry.crystal_systems) != {NOT_GIVEN}:
@@ -111,8 +111,8 @@ def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> l
         blocks += ["### Before and after corrections", *_correction_tables(entry)]
     if entry.calibration is not None:
         blocks += ["### Spread of the ensemble", *_calibration(entry.calibration, entry)]
-    worst = [[f"`{identifier}`", _number(error)] for identifier, error in entry.worst]
-    blocks += ["### Largest errors", _table(["crystal", _title("mean Frobenius norm of the error", entry.unit)], worst)]
+    worst = [[f"`{identifier}`", number(error)] for identifier, error in entry.worst]
+    blocks += ["### Largest errors", table(["crystal", _title("mean Frobenius norm of the error", entry.unit)], worst)]
     return blocks + [f"![{caption}]({path})" for path, caption in figures]
 
 
@@ -141,8 +141,8 @@ def _columns(scores: Mapping[str, Score]) -> list[str]:
 
 def _cells(score: Score) -> list[str]:
     unit = "" if score.unit == "1" else score.unit
-    cells = [unit, f"**{_number(score.model.value)}**", _interval(score.model)]
-    return cells + ([_number(score.baseline.value), _interval(score.baseline)] if score.baseline is not None else [])
+    cells = [unit, f"**{number(score.model.value)}**", interval(score.model)]
+    return cells + ([number(score.baseline.value), interval(score.baseline)] if score.baseline is not None else [])
 
 
 def _group_table(kind: str, groups: Mapping[str, Group], per: str) -> str:
@@ -156,10 +156,10 @@ def _group_table(kind: str, groups: Mapping[str, Group], per: str) -> str:
     for name, group in groups.items():
         row = [name, f"{group.crystals:,}", *([f"{group.items:,}"] if per == "atom" else [])]
         for key, score in group.scores.items():
-            row += [_number(score.model.value), *([_interval(score.model)] if key == "mae" else [])]
-            row += [_number(score.baseline.value)] if score.baseline is not None else []
+            row += [number(score.model.value), *([interval(score.model)] if key == "mae" else [])]
+            row += [number(score.baseline.value)] if score.baseline is not None else []
         rows.append(row)
-    return _table(header, rows)
+    return table(header, rows)
 
 
 def _correction_tables(entry: PropertyEvaluation) -> list[str]:
@@ -170,34 +170,34 @@ def _correction_tables(entry: PropertyEvaluation) -> list[str]:
             [_title(found.title, found.unit), *_estimate_cells((found.before, found.after))]
             for found in entry.corrections.values()
         ]
-        tables.append(_table(["metric", "before", "interval", "as delivered", "interval"], rows))
+        tables.append(table(["metric", "before", "interval", "as delivered", "interval"], rows))
     if entry.drift:
         rows = [
             [_DRIFT_TITLES[source], *_estimate_cells((drift.per_cell, drift.per_atom))]
             for source, drift in entry.drift.items()
         ]
         header = ["charge drift", f"per cell ({entry.unit})", "interval", f"per atom ({entry.unit})", "interval"]
-        tables.append(_table(header, rows))
+        tables.append(table(header, rows))
     return tables
 
 
 def _estimate_cells(estimates: Sequence[Estimate]) -> list[str]:
-    return [cell for estimate in estimates for cell in (_number(estimate.value), _interval(estimate))]
+    return [cell for estimate in estimates for cell in (number(estimate.value), interval(estimate))]
 
 
 def _calibration(found: Calibration, entry: PropertyEvaluation) -> list[str]:
     rows = [
-        [name, _number(spread), _number(error)]
+        [name, number(spread), number(error)]
         for name, spread, error in zip(
             ("lowest", "second", "third", "highest"), found.quartile_spread, found.quartile_error, strict=True
         )
     ]
     header = ["quarter by spread", _title("mean spread", entry.unit), _title("mean error", entry.unit)]
     sentence = (
-        f"Spearman correlation of spread with error (Frobenius norm per {entry.per}): {_number(found.spearman)}, "
+        f"Spearman correlation of spread with error (Frobenius norm per {entry.per}): {number(found.spearman)}, "
         f"over {_count(found.items, entry.per)}."
     )
-    return [sentence, _table(header, rows)]
+    return [sentence, table(header, rows)]
 
 
 def _definitions(evaluation: Evaluation) -> str:
@@ -224,26 +224,9 @@ def _definitions(evaluation: Evaluation) -> str:
     return "## Definitions\n\n" + "\n".join(chosen)
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
-    # Text to the left, everything that is counted or measured to the right.
-    return "\n".join([lines[0], "|" + "|".join(["---"] + ["--:"] * (len(header) - 1)) + "|", *lines[1:]])
-
-
 def _title(title: str, unit: str) -> str:
     return title if unit in ("1", "%") else f"{title} ({unit})"
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _number(value: float) -> str:
-    """Four significant digits; a dash for what does not exist."""
-    if math.isnan(value):
-        return "–"
-    return f"{value:#.4g}".rstrip(".") if value else "0"
-
-
-def _interval(estimate: Estimate) -> str:
-    return "–" if math.isnan(estimate.low) else f"{_number(estimate.low)} to {_number(estimate.high)}"
+def _count(many: int, noun: str) -> str:
+    return f"{many:,} {noun}{'' if many == 1 else 's'}"
