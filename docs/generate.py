@@ -59,6 +59,7 @@ def recipe_tables() -> str:
         ("`optimizer`", schema["$defs"]["OptimizerSettings"], None),
         ("`model`: hyper-parameters of Equivar", schema["$defs"]["EquivarHypers"], paper),
         ("`model`: hyper-parameters of GoeCTP", schema["$defs"]["GoeCTPHypers"], None),
+        ("`model`: hyper-parameters of SEN", schema["$defs"]["SENHypers"], None),
     ]
     return "\n\n".join(f"### {title}\n\n{_section(content, other)}" for title, content, other in sections)
 

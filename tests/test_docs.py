@@ -77,11 +77,12 @@ def test_every_recipe_key_is_in_the_reference() -> None:
 
     from voigt.models.equivar.hypers import EquivarHypers
     from voigt.models.goectp.hypers import GoeCTPHypers
+    from voigt.models.sen.hypers import SENHypers
     from voigt.training import recipe
 
     reference = (DOCS / "training.md").read_text(encoding="utf-8")
     sections = [kind for kind in vars(recipe).values() if isinstance(kind, type) and issubclass(kind, BaseModel)]
-    sections += [EquivarHypers, GoeCTPHypers]
+    sections += [EquivarHypers, GoeCTPHypers, SENHypers]
     keys = {key for section in sections for key in section.model_fields}
     assert len(keys) > 40
     assert [key for key in sorted(keys) if f"| `{key}` |" not in reference] == []

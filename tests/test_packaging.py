@@ -88,7 +88,7 @@ def test_example_is_the_crystal_it_claims_to_be(name: str, examples: Path) -> No
 
 def test_every_example_is_checked_and_has_its_source_named(examples: Path) -> None:
     files = {path.name for path in examples.iterdir() if path.suffix in {".cif", ".vasp", ".xyz"}}
-    assert files == {*CRYSTALS, "three_crystals.xyz"}
+    assert files == {*CRYSTALS, "three_crystals.xyz", "families.xyz"}
     readme = (examples / "README.md").read_text()
     assert [name for name in sorted(files) if f"`{name}`" not in readme] == []
     unsourced = [name for name in CRYSTALS if not re.search(r"\((19|20)\d\d\)", (examples / name).read_text())]
@@ -106,6 +106,21 @@ def test_the_frames_are_the_single_crystals(examples: Path) -> None:
         np.testing.assert_allclose(frames[identifier].get_all_distances(mic=True), single.get_all_distances(mic=True),
                                    atol=1e-6)
         assert space_group(frames[identifier]) == CRYSTALS[name][0]
+
+
+def test_the_families_are_of_the_prototypes_they_claim(examples: Path) -> None:
+    """Space group of the prototype, and cations as far from anions as their ionic radii (Shannon 1976) say."""
+    groups = {"rocksalt": {225}, "perovskite": {221, 99}, "rutile": {136}, "wurtzite": {186}}
+    frames = read(examples / "families.xyz", index=":")
+    assert len({frame.info["id"] for frame in frames}) == len(frames)
+    radii = {"Li": 0.76, "Na": 1.02, "K": 1.38, "Mg": 0.72, "Ca": 1.00, "Sr": 1.18, "Ba": 1.35, "F": 1.33, "Cl": 1.81,
+             "Br": 1.96, "O": 1.40, "S": 1.84}
+    for frame in frames:
+        assert space_group(frame) in groups[frame.info["family"]], frame.info["id"]
+        symbols = frame.get_chemical_symbols()
+        if frame.info["family"] == "rocksalt" and set(symbols) <= set(radii):
+            nearest = neighbor_list("d", frame, 4.5).min()
+            assert nearest == pytest.approx(sum(radii[symbol] for symbol in symbols), rel=0.08), frame.info["id"]
 
 
 @pytest.mark.slow

@@ -91,6 +91,10 @@ def read_data(recipe: Recipe) -> TrainingData:
         files.append(own)
         total += len(own)
     crystals = files[0] if len(files) == 1 else JoinedCrystals(files)
+    largest = recipe.split.max_train_atoms
+    if largest is not None:
+        sizes = crystals.take(parts["train"]).sizes()
+        parts["train"] = [i for i, size in zip(parts["train"], sizes, strict=True) if size <= largest]
     if recipe.split.max_train is not None:
         parts["train"] = _first(crystals, parts["train"], recipe.split, recipe.split.max_train)
     _check_functionals(recipe, crystals.take(parts["train"] + parts["val"]))

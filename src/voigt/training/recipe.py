@@ -52,6 +52,12 @@ class SplitSettings(_Section):
         description="Use only the first so many training crystals (curves); with folds at random, smaller choices "
         "inside larger ones.",
     )
+    max_train_atoms: int | None = Field(
+        None,
+        ge=1,
+        description="Leave larger cells out of the training crystals (not out of val and test): a tenth of the "
+        "crystals may hold half of the edges.",
+    )
     column: str | None = Field(None, description="Info key with the fold number; crystals without it are not used.")
     fold: int = Field(0, ge=0, description="The fold that is the test part.")
     val_fraction: float = Field(0.05, gt=0, lt=1, description="Share of the other folds kept for validation.")

@@ -118,6 +118,24 @@ def compiled_update() -> BondFunction:
     return cast(BondFunction, torch.compile(update_bonds, dynamic=True))
 
 
+class Moments(nn.Module):
+    """Invariants of the dipole and quadrupole moments of an atom's neighbours: the angles between its bonds."""
+
+    def __init__(self, hypers: SENHypers) -> None:
+        super().__init__()
+        self.of_bonds = nn.Linear(hypers.edge_width, hypers.direction_width, bias=False)
+        self.mix = nn.Linear(hypers.direction_width, hypers.direction_width, bias=False)
+        self.normal = nn.LayerNorm(2 * hypers.direction_width)
+
+    def forward(self, bonds: Tensor, shape: Tensor, target: Tensor, count: int) -> Tensor:
+        """(n_edges, edge_width), (n_edges, 8) harmonics -> (n_orbits, 2 direction_width)."""
+        rows = shape[:, :, None] * self.of_bonds(bonds)[:, None, :]
+        moment = bonds.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
+        products = moment * self.mix(moment)
+        result: Tensor = self.normal(torch.cat([products[:, :3].sum(dim=1), products[:, 3:].sum(dim=1)], dim=1))
+        return result
+
+
 class Loop(nn.Module):
     """One structure-chemical loop."""
 
@@ -130,19 +148,10 @@ class Loop(nn.Module):
         self.bond_sender = nn.Linear(width, 2 * heads * edge, bias=False)
         self.bond_weight = nn.Parameter(torch.empty(edge, 2 * heads * edge).uniform_(-1, 1) / math.sqrt(edge))
         moments = 2 * hypers.direction_width if hypers.directions == "moments" else 0
-        self.mix = nn.Linear(hypers.direction_width, hypers.direction_width, bias=False) if moments else None
-        self.of_bonds = nn.Linear(edge, hypers.direction_width, bias=False) if moments else None
+        self.normal_bonds = nn.LayerNorm(edge)
+        self.moments = Moments(hypers) if moments else None
         self.atom = ChannelAttention(edge + 2 * width + moments, width, heads)
         self.crystal = ChannelAttention(edge + 2 * width, width, heads)
-
-    def moments(self, bonds: Tensor, harmonics: Tensor, target: Tensor, count: int) -> Tensor | None:
-        """Invariants of the neighbours' dipole and quadrupole moments, (n_orbits, 2 direction_width)."""
-        if self.of_bonds is None or self.mix is None:
-            return None
-        rows = harmonics[:, :, None] * self.of_bonds(bonds)[:, None, :]
-        moment = bonds.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
-        products = moment * self.mix(moment)
-        return torch.cat([products[:, :3].sum(dim=1), products[:, 3:].sum(dim=1)], dim=1)
 
 
 class Loops(nn.Module):
@@ -155,9 +164,10 @@ class Loops(nn.Module):
         self.hypers = hypers
         centers = torch.linspace(0.0, hypers.cutoff, hypers.num_radial)
         self.register_buffer("centers", centers, persistent=False)
-        self.bond = nn.Sequential(
-            nn.Linear(hypers.num_radial, hypers.edge_width), nn.SELU(), nn.Linear(hypers.edge_width, hypers.edge_width)
-        )
+        first = nn.Linear(hypers.num_radial, hypers.edge_width)
+        nn.init.normal_(first.weight)  # the default start would make all distances look nearly the same
+        last = nn.Linear(hypers.edge_width, hypers.edge_width)
+        self.bond = nn.Sequential(first, nn.SELU(), last, nn.LayerNorm(hypers.edge_width))
         self.loops = nn.ModuleList(Loop(hypers) for _ in range(hypers.loops))
         self.update: BondFunction = update_bonds
 
@@ -190,10 +200,10 @@ class Loops(nn.Module):
             bonds, joined = self.update(
                 bonds, sender, source, target, loop.bond_weight, own, factor, loop.heads, loop.mixing
             )
+            joined = loop.normal_bonds(joined)
             parts = [joined, here, around]
-            if shape is not None:
-                moments = loop.moments(bonds, shape, target, len(atoms))
-                parts += [] if moments is None else [moments]
+            if shape is not None and loop.moments is not None:
+                parts.append(loop.moments(bonds, shape, target, len(atoms)))
             new, weights = loop.atom(torch.cat(parts, dim=1))
             atoms = atoms + loop.mixing * new
             means = torch.cat([orbits.mean(joined), orbits.mean(atoms), whole], dim=1)

@@ -1,0 +1,175 @@
+"""What a capsule network says of several crystals together; few numbers of each are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voigt.interpretation.crystals import CrystalExplanation, strongest_capsules
+from voigt.interpretation.measures import (
+    Dependence,
+    Scatter,
+    Separation,
+    dependence,
+    entropy,
+    participation_ratio,
+    separation,
+    standardised,
+)
+from voigt.models.sen.heads import SYSTEMS
+
+Array = NDArray[np.float64]
+
+SAMPLE = 3000
+"""Distances between pairs are computed for at most so many crystals, drawn at random."""
+
+SITE_LABELS = ("Wyckoff orbit", "site symmetry", "element")
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """Effective number of dimensions of a cloud of vectors: participation ratio, width, and number of vectors."""
+
+    ratio: float
+    width: int
+    vectors: int
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """Figures of a set of crystals.
+
+    Attributes
+    ----------
+    crystals
+        How many.
+    systems
+        Crystal system -> number of crystals.
+    separation
+        Silhouette of the embeddings by crystal system; None if there is one system only, or no two
+        crystals of the same.
+    sampled
+        Number of crystals behind it.
+    embedding, stages
+        Effective dimensions of the crystals' vectors, and of the atoms' before the first loop and after each. Of
+        atoms, one of each orbit counts.
+    sites
+        Label of a site -> what it shares with the part capsule in which the atom has its largest share. One atom of
+        each orbit counts; crystals with one orbit are left out, where all atoms have equal shares.
+    presence
+        (parts,) mean presence of each part capsule.
+    presence_entropy
+        Mean and standard deviation over crystals of the entropy of presences, bits.
+    usage_entropy
+        Entropy of the mean presences, bits: above `presence_entropy` as far as crystals use different capsules.
+    """
+
+    crystals: int
+    systems: Mapping[str, int]
+    separation: Separation | None
+    sampled: int
+    embedding: Dimension
+    stages: tuple[Dimension, ...]
+    sites: Mapping[str, Dependence | None]
+    presence: Array
+    presence_entropy: tuple[float, float]
+    usage_entropy: float
+
+
+@dataclass
+class Collection:
+    """Gathers what a summary and maps need, crystal by crystal."""
+
+    ids: list[str] = field(default_factory=list)
+    systems: list[str] = field(default_factory=list)
+    values: dict[str, list[float]] = field(default_factory=dict)
+    _embeddings: list[Array] = field(default_factory=list)
+    _presences: list[Array] = field(default_factory=list)
+    _capsules: list[int] = field(default_factory=list)
+    _sites: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SITE_LABELS})
+    _stages: list[Scatter] = field(default_factory=list)
+
+    def add(self, crystal: CrystalExplanation) -> None:
+        """Take what is needed of a crystal; its matrices are not kept."""
+        matrices = crystal.matrices
+        self.ids.append(crystal.id)
+        self.systems.append(crystal.symmetry.crystal_system)
+        for name in crystal.properties:
+            self.values.setdefault(name, []).append(matrices.prediction[name])
+        self._embeddings.append(np.array(matrices.embedding))
+        self._presences.append(np.array(matrices.presence))
+        self._stages = self._stages or [Scatter() for _ in matrices.atom_stages]
+        for scatter, stage in zip(self._stages, matrices.atom_stages, strict=True):
+            scatter.add(stage[crystal.representatives])
+        capsules = strongest_capsules(crystal)
+        if capsules is not None:
+            self._capsules += capsules.tolist()
+            number = crystal.symmetry.number
+            self._sites["Wyckoff orbit"] += [f"{number} {orbit.wyckoff}" for orbit in crystal.orbits]
+            self._sites["site symmetry"] += [orbit.site_symmetry for orbit in crystal.orbits]
+            self._sites["element"] += [orbit.element for orbit in crystal.orbits]
+
+    @property
+    def embeddings(self) -> Array:
+        """(n_crystals, width)."""
+        return np.stack(self._embeddings)
+
+    def summary(self) -> SetSummary:
+        """Figures of what has been gathered; two crystals at least."""
+        embeddings, presences = self.embeddings, np.stack(self._presences)
+        chosen = sample(len(self.ids), SAMPLE)
+        labels = np.array([SYSTEMS.index(self.systems[k]) for k in chosen])
+        cloud = Scatter()
+        cloud.add(embeddings)
+        entropies = [entropy(row) for row in presences]
+        return SetSummary(
+            crystals=len(self.ids),
+            systems={name: self.systems.count(name) for name in SYSTEMS if name in self.systems},
+            separation=separation(standardised(embeddings[chosen]), labels),
+            sampled=len(chosen),
+            embedding=_dimension(cloud, embeddings.shape[1]),
+            stages=tuple(_dimension(scatter, len(scatter.covariance)) for scatter in self._stages),
+            sites={name: dependence(self._capsules, labels) for name, labels in self._sites.items()},
+            presence=presences.mean(axis=0),
+            presence_entropy=(float(np.mean(entropies)), float(np.std(entropies))),
+            usage_entropy=entropy(presences.mean(axis=0)),
+        )
+
+
+def sample(count: int, most: int) -> NDArray[np.int64]:
+    """Indices of all, or of so many drawn at random (always the same), in rising order."""
+    if count <= most:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(0).choice(count, most, replace=False))
+
+
+def summary_record(summary: SetSummary) -> dict[str, Any]:
+    """A summary as dictionaries, lists and numbers."""
+    mean, deviation = summary.presence_entropy
+    return {
+        "crystals": summary.crystals,
+        "crystal_systems": dict(summary.systems),
+        "silhouette_by_crystal_system": None
+        if summary.separation is None
+        else {**vars(summary.separation), "crystals": summary.sampled},
+        "participation_ratio": {
+            "embedding": vars(summary.embedding),
+            "atom_stages": [vars(stage) for stage in summary.stages],
+        },
+        "capsule_and_site": {
+            name.replace(" ", "_"): None if found is None else vars(found) for name, found in summary.sites.items()
+        },
+        "presence": {
+            "mean": summary.presence.tolist(),
+            "entropy_bits": {"mean": mean, "standard_deviation": deviation},
+            "entropy_of_mean_bits": summary.usage_entropy,
+        },
+    }
+
+
+def _dimension(scatter: Scatter, width: int) -> Dimension:
+    return Dimension(participation_ratio(scatter.covariance), width, scatter.count)
