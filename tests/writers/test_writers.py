@@ -84,10 +84,19 @@ def test_csv_has_one_atom_a_row(predictions: list[Prediction], tmp_path: Path) -
                 assert float(row[f"Z{i + 1}{j + 1}"]) == pytest.approx(z[number, i, j], abs=1e-8)
 
 
-def test_csv_needs_born_charges(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="not predicted"):
-        write_predictions([made_up(crystals.rocksalt(), "a", ("eps_inf",))], tmp_path / "out.csv")
-    assert list(tmp_path.iterdir()) == []
+def test_csv_without_born_charges_has_one_crystal_a_row(tmp_path: Path) -> None:
+    names = ("formation_energy", "eps_inf", "piezo_total", "elastic")
+    salt, quartz = made_up(crystals.rocksalt(), "a", names), made_up(crystals.quartz(), "b", names)
+    assert write_predictions([salt, quartz], tmp_path / "out.csv") == 2
+    with (tmp_path / "out.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["id"], row["formula"], row["atoms"]) for row in rows] == [("a", "NaCl", "2"), ("b", "SiO2", "9")]
+    assert [row["space_group"] for row in rows] == ["225", str(quartz.symmetry.number)]
+    values = quartz.values
+    assert float(rows[1]["formation_energy"]) == pytest.approx(float(values["formation_energy"]), rel=1e-6)
+    assert float(rows[1]["eps_inf_xz"]) == pytest.approx(values["eps_inf"][0, 2], rel=1e-6)
+    assert float(rows[1]["piezo_total_y_zx"]) == pytest.approx(values["piezo_total"][1, 2, 0], rel=1e-6)
+    assert float(rows[1]["elastic_xx_yz"]) == pytest.approx(values["elastic"][0, 0, 1, 2], rel=1e-6)
 
 
 @pytest.mark.parametrize("suffix", [".extxyz", ".xyz"])
@@ -258,8 +267,9 @@ def test_a_crystal_without_one_of_the_properties(tmp_path: Path) -> None:
     ]
     frames = ase.io.read(tmp_path / "out.extxyz", ":")
     assert ["elastic" in frame.info for frame in frames] == [True, True, False]
-    with pytest.raises(OutputError, match="not predicted"):
-        write_predictions(crystals_of_both, tmp_path / "out.csv", ("elastic",))
+    write_predictions(crystals_of_both, tmp_path / "crystals.csv", ("elastic",))
+    with (tmp_path / "crystals.csv").open(newline="") as stream:
+        assert [bool(row["elastic_xx_xx"]) for row in csv.DictReader(stream)] == [True, True, False]
 
 
 SUFFIXES = ["json", "csv", "extxyz", "parquet"]

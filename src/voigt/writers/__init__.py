@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -26,8 +27,8 @@ def write_predictions(
     predictions
         Consumed one by one: a generator is never held in memory as a whole.
     path
-        .json, .csv (Born charges, one atom a row), .extxyz or .xyz (the input's frames with tensors), .parquet
-        (one crystal a row).
+        .json, .csv (Born charges, one atom a row, if there are any; else one crystal a row), .extxyz or .xyz (the
+        input's frames with tensors), .parquet (one crystal a row).
     properties
         What the predictions may hold, for formats with columns; None: what the first one holds. A crystal for which
         one of several models failed lacks some.
@@ -58,9 +59,7 @@ def writer_of(path: str | Path) -> Writer:
 
         return lambda predictions, target, _: write_json(predictions, target)
     if suffix == ".csv":
-        from voigt.writers.atom_csv import write_csv
-
-        return write_csv
+        return _write_csv
     if suffix in (".extxyz", ".xyz"):
         from voigt.writers.extxyz import write_extxyz
 
@@ -70,3 +69,15 @@ def writer_of(path: str | Path) -> Writer:
 
         return write_parquet
     raise OutputError(f"cannot write {path}: unknown format '{suffix}'; choose one of {', '.join(SUFFIXES)}")
+
+
+def _write_csv(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None) -> int:
+    """Atoms by rows if there are Born charges, else crystals by rows."""
+    from voigt.writers import atom_csv, crystal_csv
+
+    everything = iter(predictions)
+    first = list(islice(everything, 1))
+    names = tuple(first[0].values if first else ()) if properties is None else properties
+    if "born_charges" in names:
+        return atom_csv.write_csv(chain(first, everything), path)
+    return crystal_csv.write_csv(chain(first, everything), path, names)
