@@ -14,7 +14,7 @@ from voigt.models.readout import assembled, bounded, own_readouts
 from voigt.models.sen import losses
 from voigt.models.sen.capsules import POSE, ObjectCapsules, Objects, PartCapsules, Parts
 from voigt.models.sen.composition import Composition, Formula, formula_of
-from voigt.models.sen.environment import Environment, Loops, compiled_update
+from voigt.models.sen.environment import Environment, Loops, compiled_update, softmax_over_channels
 from voigt.models.sen.heads import SYSTEMS, CapsuleReadout, Scalar, SymmetryHead, gap_of
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.pooling import Set2Set
@@ -89,6 +89,7 @@ class SEN(Network):
         self.gate = nn.Linear(hypers.composition_width, 2 * width)
         self.loops = Loops(hypers)
         self.normal_atoms, self.normal_bonds = nn.LayerNorm(width), nn.LayerNorm(hypers.edge_width)
+        self.normal_state = nn.LayerNorm(width)
         self.pool_atoms = Set2Set(width, hypers.pooling_steps)
         self.pool_bonds = Set2Set(hypers.edge_width, hypers.pooling_steps)
         self.crystal = nn.Sequential(
@@ -131,8 +132,9 @@ class SEN(Network):
         environment = self.loops(batch, orbits, self.atoms(numbers), state, record)
         of_atoms, atom_weights = self.pool_atoms(self.normal_atoms(environment.atoms), orbits)
         of_bonds, bond_weights = self.pool_bonds(self.normal_bonds(environment.bonds), orbits)
-        gate = self.gate(composition).softmax(dim=1) * of_atoms.shape[1]
-        crystal = self.crystal(torch.cat([of_atoms * gate, of_bonds, environment.state], dim=1))
+        gate = softmax_over_channels(self.gate(composition)) * of_atoms.shape[1]
+        state = self.normal_state(environment.state)
+        crystal = self.crystal(torch.cat([of_atoms * gate, of_bonds, state], dim=1))
         parts = self.parts(environment.atoms, crystal, orbits)
         objects = self.objects(parts)
         mean_object = (objects.presence[..., None] * objects.features).mean(dim=1)
