@@ -27,6 +27,9 @@ FEWEST = 8
 MOST = 5000
 """Beyond, a map shows so many, drawn at random."""
 
+NAMED = 60
+"""Points of a map of at most so many crystals carry their ids."""
+
 SEED = 42
 
 # Okabe and Ito: distinct to colour-blind readers; shapes tell systems apart in grey as well.
@@ -69,6 +72,9 @@ def set_figures(collection: Collection) -> list[tuple[str, Figure]]:
     found = [("map_crystal_system", system_map(place, systems))]
     for name, values in collection.values.items():
         found.append((f"map_{name}", value_map(place, np.array(values)[chosen], name)))
+    if len(chosen) <= NAMED:
+        for _, figure in found:
+            _write_names(figure.axes[0], place, [collection.ids[k] for k in chosen])
     return found
 
 
@@ -117,6 +123,12 @@ def _plane(place: Array, what: str, beside: float) -> tuple[Figure, Axes]:
         spine.set_color("#AAAAAA")
     axis.set_title(f"t-SNE of the embeddings of {len(place)} crystals, by {what}", fontsize=9.5, color=INK)
     return figure, axis
+
+
+def _write_names(axis: Axes, place: Array, names: list[str]) -> None:
+    for point, name in zip(place, names, strict=True):
+        text = axis.annotate(name, point, (0, 5), textcoords="offset points", ha="center", fontsize=5.5)
+        text.set_color(INK)
 
 
 def _size(points: int) -> float:
