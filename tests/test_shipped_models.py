@@ -9,9 +9,10 @@ from pathlib import Path
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 
 import voigt
-from voigt.data.labelled import label_of
+from voigt.data.labelled import label_of, read_labelled
 from voigt.models.checkpoint import WEIGHTS, available_models, load_model
 from voigt.prediction import Settings
 from voigt.response.elasticity import born_stability, moduli
@@ -144,3 +145,35 @@ def test_the_card_quotes_what_evaluation_prints(dft_data: Callable[[str], Path])
     quoted = re.search(r"born_charges MAE[^|]*\|[^|]*?([\d.]+)", (WEIGHTS / "born.md").read_text(encoding="utf-8"))
     assert quoted is not None
     assert float(np.concatenate(errors).mean()) == pytest.approx(float(quoted.group(1)), abs=2e-4)
+
+
+def test_gaps_agree_with_published_pbe_calculations(examples: Path) -> None:
+    """PBE gaps of the Materials Project and of the literature, eV; they scatter with the lattice constant."""
+    frames = {atoms.info["id"]: atoms for atoms in ase.io.read(examples / "families.xyz", ":")}
+    published = {"rocksalt-NaCl": 5.0, "perovskite-SrTiO3": 1.8, "wurtzite-GaN": 1.7, "wurtzite-ZnS": 2.0}
+    settings = Settings(properties=("band_gap",))
+    predictions = voigt.predict([frames[name] for name in published], settings=settings)
+    found = [float(prediction.values["band_gap"]) for prediction in predictions]
+    np.testing.assert_allclose(found, list(published.values()), atol=0.5)
+
+
+def test_a_metal_has_no_gap_and_an_alloy_hardly_a_formation_energy() -> None:
+    settings = Settings(properties=("band_gap", "formation_energy"))
+    copper, brass = voigt.predict([bulk("Cu"), bulk("CuZn", "cesiumchloride", a=2.95)], settings=settings)
+    assert float(copper.values["band_gap"]) == float(brass.values["band_gap"]) == 0.0
+    assert abs(float(copper.values["formation_energy"])) < 0.3  # an element: zero by definition
+    assert -0.4 < float(brass.values["formation_energy"]) < 0.1  # measured: -0.12 eV/atom
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["band_gap", "formation_energy"])
+def test_scalar_cards_quote_what_the_models_do(name: str, dft_data: Callable[[str], Path]) -> None:
+    """The error on the whole of official fold 0, from the labels in the table."""
+    table = read_labelled(dft_data("scalars/mp_scalars.parquet"), (name,))
+    column = {"band_gap": "gap_fold", "formation_energy": "e_form_fold"}[name]
+    chosen = [crystal for crystal in table if crystal.atoms.info.get(column) == 0 and name in crystal.targets]
+    predictions = voigt.predict([crystal.atoms for crystal in chosen], settings=Settings(properties=(name,)))
+    errors = [abs(float(p.values[name]) - float(c.targets[name])) for p, c in zip(predictions, chosen, strict=True)]
+    quoted = re.search(rf"\*\*{name}\*\* \| \*\*([\d.]+)\*\*", (WEIGHTS / f"{name}.md").read_text(encoding="utf-8"))
+    assert quoted is not None
+    assert float(np.mean(errors)) == pytest.approx(float(quoted.group(1)), rel=2e-3)

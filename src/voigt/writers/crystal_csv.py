@@ -29,8 +29,8 @@ def columns(prop: Property) -> list[str]:
 def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str]) -> int:
     """Write id, reduced formula, number of the space group, number of atoms, and every component of every property.
 
-    Columns are named band_gap, eps_inf_xz, piezo_total_y_zx (row y, column zx), elastic_xx_yz; a crystal for which one of several models
-    failed has empty places there. Returns the number of crystals.
+    Columns are named band_gap, eps_inf_xz, piezo_total_y_zx (row y, column zx), elastic_xx_yz; a crystal for which one
+    of several models failed has empty places there. Returns the number of crystals.
 
     Raises
     ------
