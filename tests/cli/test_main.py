@@ -15,7 +15,7 @@ from typer.testing import Result
 import voigt as package
 
 Call = Callable[..., Result]
-COMMANDS = ("predict", "train", "evaluate", "explain", "models")
+COMMANDS = ("predict", "train", "evaluate", "explain", "phonons", "infrared", "models")
 HEAVY = {
     "torch",
     "numpy",

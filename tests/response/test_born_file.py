@@ -13,10 +13,11 @@ import torch
 from phonopy import Phonopy
 from phonopy.file_IO import get_BORN_lines, parse_BORN
 from phonopy.structure.atoms import PhonopyAtoms
+from phonopy.structure.symmetry import symmetrize_borns_and_epsilon
 from tests import crystals
 
 from voigt.errors import InputError
-from voigt.response.born_file import born_file, nac_params
+from voigt.response.born_file import abinit_arrays, born_file, corrected, euphonic_arrays, nac_params
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors.projection import project_atoms, project_crystal
 from voigt.tensors.sum_rule import acoustic_sum_rule
@@ -218,3 +219,64 @@ def test_the_example_crystal_lists_four_of_five_atoms(examples: Path) -> None:
     z, eps = tensors(atoms)
     lines = born_file(atoms, z, eps).splitlines()
     assert len(lines) == 2 + 4
+
+
+def test_corrections_are_steps_that_say_what_they_did() -> None:
+    atoms = CELLS["quartz"]()
+    z, eps = tensors(atoms)
+    rng = np.random.default_rng(2)
+    noisy, noise = z + 0.02 * rng.normal(size=z.shape), np.diag([0.0, 0.1, 0.0])
+    done = corrected(atoms, noisy, eps + noise)
+    np.testing.assert_allclose(done.born_charges.sum(axis=0), 0, atol=1e-12)
+    # phonopy's own average over the space group, which leaves the sum rule alone.
+    theirs, eps_theirs = symmetrize_borns_and_epsilon(noisy, eps + noise, phonopy_of(atoms).unitcell)
+    np.testing.assert_allclose(done.born_charges, theirs - theirs.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(done.eps_inf, eps_theirs, atol=1e-6)
+    projected = corrected(atoms, noisy, eps + noise, sum_rule=False).born_charges
+    change, surplus = abs(projected - noisy).max(), abs(projected.sum(axis=0)).max()
+    group = find_symmetry(atoms).international
+    assert done.steps[0].startswith(
+        f"symmetry {group} imposed: Born charges change by up to {change:.2g} e, eps_inf by"
+    )
+    assert done.steps[1].startswith(f"sum rule imposed: up to {surplus:.2g} e per cell shared out")
+    assert done.steps[1].endswith("among 9 atoms")
+
+
+def test_corrections_can_be_left_out() -> None:
+    atoms = CELLS["quartz"]()
+    z, eps = tensors(atoms)
+    z = z + 0.1 * np.random.default_rng(2).normal(size=z.shape)
+    done = corrected(atoms, z, eps, symmetrize=False, sum_rule=False)
+    np.testing.assert_array_equal(done.born_charges, z)
+    assert done.steps[0] == "symmetry not imposed"
+    assert done.steps[1].startswith("sum rule not imposed: Born charges miss it by up to")
+    charged = corrected(atoms, z, eps, symmetrize=False, total_charge=2.0)
+    np.testing.assert_allclose(charged.born_charges.sum(axis=0), 2 * np.eye(3), atol=1e-12)
+    with pytest.raises(InputError, match="not finite"):
+        corrected(atoms, z * np.nan, eps)
+    with pytest.raises(InputError, match="8 Born charges do not belong to 9 atoms"):
+        corrected(atoms, z[:8], eps)
+    with pytest.raises(InputError, match="3 x 3 tensor"):
+        corrected(atoms, z, np.diag(eps))
+
+
+def test_arrays_for_other_programs_have_the_field_last() -> None:
+    """Gonze and Lee (1997), eq. 60, as Euphonic and ABINIT sum it: q with the last index."""
+    atoms = CELLS["quartz"]()
+    z, eps = tensors(atoms)
+    parameters = nac_params(atoms, z, eps)
+    q = np.array([0.3, -0.5, 0.8])
+    phonon = phonopy_of(atoms, primitive_matrix="P")
+    phonon.force_constants = np.zeros((9, 9, 3, 3))
+    phonon.nac_params = {**parameters, "method": "wang"}
+    phonon.dynamical_matrix.run([0, 0, 0], q_direction=phonon.primitive.cell @ q)
+    expected = phonon.dynamical_matrix.dynamical_matrix.real
+    euphonic, abinit = euphonic_arrays(parameters), abinit_arrays(parameters)
+    assert (euphonic["born_unit"], euphonic["dielectric_unit"]) == ("e", "e**2/(bohr*hartree)")
+    scale = 4 * np.pi * parameters["factor"] / phonon.primitive.volume
+    for born, dielectric in (
+        (euphonic["born"], euphonic["dielectric"]),
+        (abinit["becs_cart"], abinit["emacro_cart"]),
+    ):
+        contracted = np.einsum("ijk,k->ij", born, q) / np.sqrt(phonon.primitive.masses)[:, None]
+        np.testing.assert_allclose(scale * np.outer(contracted, contracted) / (q @ dielectric @ q), expected, atol=1e-7)

@@ -8,7 +8,10 @@ import typer
 
 from voigt import __version__
 from voigt.cli.evaluate import evaluate
+from voigt.cli.explain import explain
+from voigt.cli.infrared import infrared
 from voigt.cli.models import models
+from voigt.cli.phonons import phonons
 from voigt.cli.predict import predict
 from voigt.cli.train import train
 
@@ -20,7 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (predict, train, evaluate, models):
+for command in (predict, train, evaluate, explain, phonons, infrared, models):
     app.command()(command)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -31,6 +32,102 @@ SYMMETRY_TOLERANCE = 1e-2
 
 Tensors: TypeAlias = NDArray[np.float64]
 PrimitiveMatrix: TypeAlias = Literal["auto", "P", "F", "I", "A", "C", "R"] | Sequence[Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """Tensors after symmetry and sum rule.
+
+    Attributes
+    ----------
+    born_charges
+        (n_atoms, 3, 3) Z[atom, field, displacement], e.
+    eps_inf
+        (3, 3) relative permittivity.
+    steps
+        One sentence for each step, with the size of its change, or that it was left out.
+    """
+
+    born_charges: Tensors
+    eps_inf: Tensors
+    steps: tuple[str, ...]
+
+
+def corrected(
+    atoms: ase.Atoms,
+    born_charges: Tensors,
+    eps_inf: Tensors,
+    *,
+    symmetrize: bool = True,
+    sum_rule: bool = True,
+    total_charge: float = 0.0,
+    symprec: float = 1e-3,
+) -> Corrected:
+    """Project tensors onto the space group, then subtract an equal part of the surplus charge from every atom.
+
+    Parameters
+    ----------
+    atoms
+        Any cell of the crystal.
+    born_charges
+        (n_atoms, 3, 3) Z[atom, field, displacement] in e.
+    eps_inf
+        (3, 3) relative permittivity.
+    symmetrize, sum_rule
+        Which steps to take.
+    total_charge
+        Charge of the cell, e: the sum of the charges becomes total_charge times the identity.
+    symprec
+        Tolerance of the space group, Angstrom.
+
+    Raises
+    ------
+    InputError
+        No space group is found, shapes do not fit, or the tensors are not finite.
+    """
+    import torch
+
+    from voigt.structures.symmetry import find_symmetry
+    from voigt.tensors.projection import project_atoms, project_crystal
+    from voigt.tensors.sum_rule import acoustic_sum_rule
+
+    _check_shapes(atoms, born_charges, eps_inf)
+    z, eps = torch.tensor(born_charges, dtype=torch.float64), torch.tensor(eps_inf, dtype=torch.float64)
+    steps = []
+    if symmetrize:
+        symmetry = find_symmetry(atoms, symprec)
+        rotations = torch.as_tensor(symmetry.rotations)
+        z_new, eps_new = (
+            project_atoms(z, rotations, torch.as_tensor(symmetry.permutations)),
+            project_crystal(eps, rotations, 2),
+        )
+        changes = [float((new - old).abs().max()) for new, old in ((z_new, z), (eps_new, eps))]
+        steps.append(
+            f"symmetry {symmetry.international} imposed: Born charges change by up to {changes[0]:.2g} e, eps_inf by "
+            f"{changes[1]:.2g}"
+        )
+        z, eps = z_new, eps_new
+    else:
+        steps.append("symmetry not imposed")
+    surplus = float((z.sum(dim=0) - total_charge * torch.eye(3, dtype=torch.float64)).abs().max())
+    if sum_rule:
+        charge = torch.tensor([total_charge], dtype=torch.float64)
+        z = acoustic_sum_rule(z, torch.zeros(len(z), dtype=torch.int64), 1, charge, None)
+        steps.append(f"sum rule imposed: up to {surplus:.2g} e per cell shared out among {len(z)} atoms")
+    else:
+        steps.append(f"sum rule not imposed: Born charges miss it by up to {surplus:.2g} e per cell")
+    return Corrected(z.numpy(), eps.numpy(), tuple(steps))
+
+
+def _check_shapes(atoms: ase.Atoms, born_charges: Tensors, eps_inf: Tensors) -> None:
+    if np.shape(born_charges) != (len(atoms), 3, 3):
+        raise InputError(
+            f"{len(born_charges)} Born charges do not belong to {len(atoms)} atoms; give one 3 x 3 tensor per atom"
+        )
+    if np.shape(eps_inf) != (3, 3):
+        raise InputError(f"eps_inf is a 3 x 3 tensor, not of shape {np.shape(eps_inf)}")
+    if not (np.isfinite(born_charges).all() and np.isfinite(eps_inf).all()):
+        raise InputError("Born charges or eps_inf are not finite; check where they come from")
 
 
 def born_file(
@@ -95,11 +192,55 @@ def nac_params(
     --------
     >>> phonon.nac_params = nac_params(atoms, z, eps)  # doctest: +SKIP
     """
-    phonon = _phonopy(atoms, born_charges, symprec, primitive_matrix)
+    return parameters_for(_phonopy(atoms, born_charges, symprec, primitive_matrix), born_charges, eps_inf)
+
+
+def parameters_for(phonon: Phonopy, born_charges: Tensors, eps_inf: Tensors) -> dict[str, Any]:
+    """`nac_params` for a `Phonopy` that exists, whose unit cell the charges belong to, atom by atom.
+
+    Raises
+    ------
+    InputError
+        The charges are not those of the unit cell.
+    """
+    if len(born_charges) != len(phonon.unitcell):
+        raise InputError(
+            f"{len(born_charges)} Born charges do not belong to {len(phonon.unitcell)} atoms; give one per atom"
+        )
     return {
         "born": np.array(born_charges[_atoms_of_primitive(phonon)], dtype=np.float64),
         "dielectric": np.array(eps_inf, dtype=np.float64),
         "factor": _unit_factor(),
+    }
+
+
+def euphonic_arrays(parameters: dict[str, Any]) -> dict[str, Any]:
+    """What `euphonic.ForceConstants.from_dict` takes beside force constants, from `nac_params`.
+
+    Euphonic contracts the wave vector with the last index of a Born charge, phonopy with the first; 4 pi eps0 is 1 in
+    its atomic units, so that eps_inf keeps its value.
+
+    Returns
+    -------
+    born (n_atoms, 3, 3) as [atom, displacement, field], dielectric (3, 3), and the units of both.
+    """
+    return {
+        "born": np.ascontiguousarray(parameters["born"].transpose(0, 2, 1)),
+        "born_unit": "e",
+        "dielectric": np.array(parameters["dielectric"]),
+        "dielectric_unit": "e**2/(bohr*hartree)",
+    }
+
+
+def abinit_arrays(parameters: dict[str, Any]) -> dict[str, Tensors]:
+    """`becs_cart` and `emacro_cart` as in ABINIT's anaddb.nc, from `nac_params`.
+
+    ABINIT holds zeff(field, displacement, atom) in Fortran's order, which NetCDF readers in Python see as
+    [atom, displacement, field]. Atoms are those of phonopy's primitive cell.
+    """
+    return {
+        "becs_cart": np.ascontiguousarray(parameters["born"].transpose(0, 2, 1)),
+        "emacro_cart": np.ascontiguousarray(parameters["dielectric"].T),
     }
 
 

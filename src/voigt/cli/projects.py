@@ -1,0 +1,83 @@
+"""What commands on phonopy projects share: reading one, predicting its tensors, and saying what was done to them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voigt.cli.progress import progress
+from voigt.errors import InputError
+
+if TYPE_CHECKING:
+    from voigt.prediction import Prediction, Settings
+    from voigt.response.phonopy_project import Project
+
+
+def read(
+    folder: Path,
+    calculator: Any,
+    dim: str | None,
+    primitive_axes: str | None,
+    displacement: float,
+    symmetry: bool,
+    symprec: float | None,
+    quiet: bool,
+) -> Project:
+    """Read a project from the words of the command line; with an ASE calculator show the supercells it does."""
+    from voigt.response.born_file import PHONOPY_SYMPREC
+    from voigt.response.phonopy_files import parse_axes, parse_dim
+    from voigt.response.phonopy_project import read_project
+
+    if not displacement > 0:
+        raise InputError(f"--displacement {displacement:g}: give a length above zero, in Angstrom")
+    with progress("supercells", quiet=quiet or calculator is None) as advance:
+        return read_project(
+            folder,
+            calculator,
+            dim=None if dim is None else parse_dim(dim),
+            primitive_axes=None if primitive_axes is None else parse_axes(primitive_axes),
+            displacement=displacement,
+            symmetrize=symmetry,
+            symprec=symprec or PHONOPY_SYMPREC,
+            advance=advance,
+        )
+
+
+def predict_tensors(project: Project, model: str | None, settings: Settings) -> Prediction:
+    """Predict `settings.properties` of the project's unit cell; all of them or an InputError."""
+    from voigt.api import Failure, predict_frames
+    from voigt.response.phonopy_project import unit_cell
+    from voigt.structures.reading import Frame
+
+    name = project.folder.resolve().name
+    (result,) = predict_frames([Frame(str(project.folder), 0, name, unit_cell(project), None)], model, settings)
+    if isinstance(result, Failure):
+        raise InputError(f"{result.reason}; or use --nac project")
+    absent = [prop for prop in settings.properties or () if prop not in result.values]
+    if absent:
+        raise InputError(f"{name}: {' and '.join(absent)} needed as well; choose a model that gives all")
+    return result
+
+
+def steps(prediction: Prediction, settings: Settings) -> list[str]:
+    """What was done to the raw tensors, and the warnings of the prediction."""
+    drift = 0.0 if prediction.drift is None else float(abs(prediction.drift).max())
+    forbidden = max(prediction.residual.values(), default=0.0)
+    rule = "shared out among the atoms" if settings.sum_rule else "left as it is (--no-sum-rule)"
+    group = "imposed" if settings.symmetrize else "not imposed (--no-symmetry)"
+    sentences = [
+        f"sum rule: raw Born charges sum to up to {drift:.2g} e per cell, {rule}",
+        f"symmetry {prediction.symmetry.international} {group}: it forbids {100 * forbidden:.2g} % of the raw tensors",
+    ]
+    functionals = [prediction.functionals[name] for name in ("born_charges", "eps_inf")]
+    if functionals[0] != functionals[1]:
+        stated = " and ".join(f"{name} for {what or 'none'}" for name, what in prediction.functionals.items())
+        sentences.append(f"warning: {stated}: functionals are mixed")
+    return [*sentences, *(f"warning: {warning}" for warning in prediction.warnings)]
+
+
+def origin(prediction: Prediction) -> str:
+    """Models and functionals of a prediction."""
+    models = ", ".join(dict.fromkeys(prediction.models.values()))
+    functionals = ", ".join(dict.fromkeys(str(f) for f in prediction.functionals.values() if f))
+    return f"model {models}" + (f", functional {functionals}" if functionals else "")
