@@ -216,7 +216,7 @@ def test_elements_that_the_model_does_not_know(voigt: Call, tiny_model: str, tmp
     result = voigt("phonons", folder, "--model", tiny_model)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "not among the 10 elements" in result.stderr
-    assert result.stderr.strip().endswith("or use --nac project or none")
+    assert result.stderr.strip().endswith("or use --nac project")
 
 
 def test_no_folder_at_all(voigt: Call, tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voigt.cli import projects
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
-from voigt.cli.progress import progress
 from voigt.errors import InputError
 
 if TYPE_CHECKING:
@@ -98,6 +98,7 @@ def phonons(
     """
     with one_sentence(debug):
         from voigt.prediction import Settings
+        from voigt.response.force_constants import load_calculator
         from voigt.response.phonon_report import band_summary, check_suffix, heading, table
         from voigt.response.phonons import AXES, gamma_phonons, parse_direction
 
@@ -108,7 +109,8 @@ def phonons(
         home = folder if folder.is_dir() else folder.parent
         if write_born and (home / "BORN").exists() and not overwrite:
             raise InputError(f"{home / 'BORN'} exists; --overwrite replaces it")
-        project = _read(folder, calculator, dim, primitive_axes, displacement, symmetry, symprec, quiet)
+        forces = None if calculator is None else load_calculator(calculator)
+        project = projects.read(folder, forces, dim, primitive_axes, displacement, symmetry, symprec, quiet)
         settings = Settings(
             properties=("born_charges", "eps_inf"),
             functional=functional,
@@ -163,37 +165,6 @@ def _kind(nac: Nac | None, born: Path | None, write_born: bool) -> str:
     return kind
 
 
-def _read(
-    folder: Path,
-    calculator: str | None,
-    dim: str | None,
-    primitive_axes: str | None,
-    displacement: float,
-    symmetry: bool,
-    symprec: float | None,
-    quiet: bool,
-) -> Project:
-    from voigt.response.born_file import PHONOPY_SYMPREC
-    from voigt.response.force_constants import load_calculator
-    from voigt.response.phonopy_files import parse_axes, parse_dim
-    from voigt.response.phonopy_project import read_project
-
-    for option, length in (("--displacement", displacement), ("--symprec", symprec)):
-        if length is not None and not length > 0:
-            raise InputError(f"{option} {length:g}: give a length above zero, in Angstrom")
-    with progress("supercells", quiet=quiet or calculator is None) as advance:
-        return read_project(
-            folder,
-            None if calculator is None else load_calculator(calculator),
-            dim=None if dim is None else parse_dim(dim),
-            primitive_axes=None if primitive_axes is None else parse_axes(primitive_axes),
-            displacement=displacement,
-            symmetrize=symmetry,
-            symprec=symprec or PHONOPY_SYMPREC,
-            advance=advance,
-        )
-
-
 def _nac(
     project: Project, kind: str, born: Path | None, model: str | None, settings: Settings, forced: bool
 ) -> _Choice:
@@ -206,8 +177,8 @@ def _nac(
     if kind == Nac.none:
         return _Choice("none, longitudinal modes are not shifted", remarks=aside)
     if kind == Nac.predicted:
-        prediction = _predict(project, model, settings)
-        steps = _steps(prediction, settings)
+        prediction = projects.predict_tensors(project, model, settings)
+        steps = projects.steps(prediction, settings)
         metal = metal_reason(prediction.atoms, prediction.symmetry)
         reason = inactive_reason(prediction.values["born_charges"], None if forced else metal)
         if reason is not None:
@@ -222,7 +193,7 @@ def _nac(
             sum_rule=settings.sum_rule,
             symprec=settings.symprec,
         )
-        return _Choice(f"predicted, {_origin(prediction)}", polar, prediction, (*aside, *steps))
+        return _Choice(f"predicted, {projects.origin(prediction)}", polar, prediction, (*aside, *steps))
     if kind == "file" and born is not None:
         name, parameters = f"from {born}", read_born(project, born)
     elif own is None:
@@ -236,44 +207,6 @@ def _nac(
     if reason is not None:
         return _Choice(f"inactive: {reason}", remarks=aside)
     return _Choice(name, with_parameters(project, parameters, settings.symmetrize), remarks=aside)
-
-
-def _predict(project: Project, model: str | None, settings: Settings) -> Prediction:
-    from voigt.api import Failure, predict_frames
-    from voigt.response.phonopy_project import unit_cell
-    from voigt.structures.reading import Frame
-
-    name = project.folder.resolve().name
-    (result,) = predict_frames([Frame(str(project.folder), 0, name, unit_cell(project), None)], model, settings)
-    if isinstance(result, Failure):
-        raise InputError(f"{result.reason}; or use --nac project or none")
-    absent = [prop for prop in settings.properties or () if prop not in result.values]
-    if absent:
-        raise InputError(f"{name}: NAC needs {' and '.join(absent)} as well; choose a model that gives both")
-    return result
-
-
-def _steps(prediction: Prediction, settings: Settings) -> list[str]:
-    """What was done to the raw tensors, and the warnings of the prediction."""
-    drift = 0.0 if prediction.drift is None else float(abs(prediction.drift).max())
-    forbidden = max(prediction.residual.values(), default=0.0)
-    rule = "shared out among the atoms" if settings.sum_rule else "left as it is (--no-sum-rule)"
-    group = "imposed" if settings.symmetrize else "not imposed (--no-symmetry)"
-    steps = [
-        f"sum rule: raw Born charges sum to up to {drift:.2g} e per cell, {rule}",
-        f"symmetry {prediction.symmetry.international} {group}: it forbids {100 * forbidden:.2g} % of the raw tensors",
-    ]
-    functionals = [prediction.functionals[name] for name in ("born_charges", "eps_inf")]
-    if functionals[0] != functionals[1]:
-        stated = " and ".join(f"{name} for {what or 'none'}" for name, what in prediction.functionals.items())
-        steps.append(f"warning: {stated}: NAC mixes functionals")
-    return [*steps, *(f"warning: {warning}" for warning in prediction.warnings)]
-
-
-def _origin(prediction: Prediction) -> str:
-    models = ", ".join(dict.fromkeys(prediction.models.values()))
-    functionals = ", ".join(dict.fromkeys(str(f) for f in prediction.functionals.values() if f))
-    return f"model {models}" + (f", functional {functionals}" if functionals else "")
 
 
 def _plot(path: Path, project: Project, choice: _Choice, bands: Sequence[Segment]) -> None:

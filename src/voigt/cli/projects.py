@@ -28,8 +28,9 @@ def read(
     from voigt.response.phonopy_files import parse_axes, parse_dim
     from voigt.response.phonopy_project import read_project
 
-    if not displacement > 0:
-        raise InputError(f"--displacement {displacement:g}: give a length above zero, in Angstrom")
+    for option, length in (("--displacement", displacement), ("--symprec", symprec)):
+        if length is not None and not length > 0:
+            raise InputError(f"{option} {length:g}: give a length above zero, in Angstrom")
     with progress("supercells", quiet=quiet or calculator is None) as advance:
         return read_project(
             folder,
