@@ -13,17 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.matbench_tables import (
-    FORMATION,
-    GAP,
-    SYSTEMS,
-    crystal,
-    entries,
-    rival_rows,
-    save_fold_model,
-    structure,
-    write_table,
-)
+from tests import matbench_tables as tables
+from tests.matbench_tables import FORMATION, GAP, SYSTEMS, crystal, entries, rival_rows, structure, write_table
 
 from voigt.api import load_model, predict
 from voigt.errors import DomainError, InputError, OutputError, TargetError
@@ -41,12 +32,12 @@ OFFSET = 0.25
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(save_fold_model(tmp_path_factory.mktemp("models") / "mine.safetensors"))
+    return load_model(tables.save_fold_model(tmp_path_factory.mktemp("models") / "mine.safetensors"))
 
 
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
-    return load_model(save_fold_model(tmp_path_factory.mktemp("models") / "second.safetensors", fold=1, seed=1))
+    return load_model(tables.save_fold_model(tmp_path_factory.mktemp("models") / "second.safetensors", fold=1, seed=1))
 
 
 @pytest.fixture(scope="module")
@@ -320,7 +311,7 @@ def test_crystals_that_cannot_be_predicted(model: LoadedModel, rows: list[dict[s
 
 def test_formation_energy(tmp_path: Path) -> None:
     model = load_model(
-        save_fold_model(tmp_path / "energy.safetensors", 3, "e_form_fold", ("band_gap", "formation_energy"))
+        tables.save_fold_model(tmp_path / "energy.safetensors", 3, "e_form_fold", ("band_gap", "formation_energy"))
     )
     rows = entries([3] * 6 + [1] * 2, [-1.0] * 6 + [-1.5] * 2, FORMATION)
     found = evaluate_matbench([model], write_table(tmp_path / "scalars.parquet", rows))
@@ -358,7 +349,7 @@ def test_models_that_do_not_go_together(model: LoadedModel, data: Path, tmp_path
     twin = LoadedModel("twin", model.members, model.card)
     with pytest.raises(DomainError, match="'mine' and 'twin' both hold out fold 0"):
         evaluate_matbench([model, twin], data)
-    energy = load_model(save_fold_model(tmp_path / "e.safetensors", 1, "e_form_fold", ("formation_energy",)))
+    energy = load_model(tables.save_fold_model(tmp_path / "e.safetensors", 1, "e_form_fold", ("formation_energy",)))
     with pytest.raises(DomainError, match="'mine' is for matbench_mp_gap and model 'e' for matbench_mp_e_form"):
         evaluate_matbench([model, energy], data)
 
