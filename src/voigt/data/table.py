@@ -44,11 +44,11 @@ class Crystals(Sequence[LabelledCrystal]):
         return (self._crystal(index) for index in range(len(self)))
 
     def _crystal(self, index: int) -> LabelledCrystal:
-        raise NotImplementedError
+        raise NotImplementedError  # abstract: lists, tables and joined files keep their crystals differently
 
     def take(self, indices: Sequence[int]) -> Crystals:
         """Chosen crystals, in the given order."""
-        raise NotImplementedError
+        raise NotImplementedError  # abstract, as above
 
     def ids(self) -> list[str]:
         return [crystal.id for crystal in self]
