@@ -3,9 +3,9 @@
 
     python examples/trajectory_spectrum.py
 
-The forces are a toy: springs between nearest neighbours, stiffer along the bond than across, harmonic around the given
-structure. Their transverse optical mode at Gamma is known in closed form, and the spectrum has to peak there. Any ASE
-calculator can take their place, and a trajectory file ("md.traj") the place of `frames`.
+The forces are those of springs fitted to the measured transverse frequency (see toy_springs.py), known in closed form:
+at low amplitude the spectrum has to peak there. Its width is that of the window and of the few modes of 16 atoms, not
+that of MgO. Any ASE calculator can take the place of the springs, and a trajectory file ("md.traj") that of `frames`.
 """
 
 from pathlib import Path
@@ -13,26 +13,13 @@ from pathlib import Path
 import ase.io
 import numpy as np
 from ase import units
-from ase.calculators.harmonic import HarmonicCalculator, HarmonicForceField
 from ase.md.verlet import VelocityVerlet
-from ase.neighborlist import neighbor_list
+from toy_springs import magnesium_oxide
 
 import voigt
 from voigt.response.trajectory_spectrum import trajectory_spectrum
 
-ALONG, ACROSS = 8.0, 2.0  # eV/A^2
 TIME_STEP = 2.0  # fs
-
-
-def springs(atoms):
-    """The toy: a spring with constants ALONG and ACROSS on every bond shorter than 2.3 A."""
-    hessian = np.zeros((len(atoms), 3, len(atoms), 3))
-    for i, j, vector in zip(*neighbor_list("ijD", atoms, 2.3), strict=True):
-        bond = vector / np.linalg.norm(vector)
-        block = ACROSS * np.eye(3) + (ALONG - ACROSS) * np.outer(bond, bond)
-        hessian[i, :, i, :] += block
-        hessian[i, :, j, :] -= block
-    return HarmonicCalculator(HarmonicForceField(atoms.copy(), hessian.reshape(3 * len(atoms), -1)))
 
 
 def frames(atoms, count):
@@ -44,14 +31,14 @@ def frames(atoms, count):
 
 crystal = ase.io.read(Path(__file__).parent / "MgO.vasp").repeat((2, 2, 2))
 charges = voigt.predict(crystal)[0].values["born_charges"]
-crystal.calc = springs(crystal)
+crystal.calc = magnesium_oxide()
 momenta = np.sqrt(units.kB * 600 * crystal.get_masses())[:, None] * np.random.default_rng(1).normal(size=(16, 3))
 crystal.set_momenta(momenta - momenta.mean(axis=0))  # half of the energy will go into the springs: 300 K
 spectrum = trajectory_spectrum(frames(crystal, 3000), charges, TIME_STEP, resolution=20)
 
-# Sublattices against each other: six bonds each, two along and four across the displacement.
+# Sublattices against each other: of the six bonds of an atom two are stretched, four only turned.
 masses = sorted(set(crystal.get_masses()))
-stiffness = 2 * ALONG + 4 * ACROSS
+stiffness = 2 * crystal.calc.bonds["Mg", "O"][0]
 angular = np.sqrt(stiffness * (1 / masses[0] + 1 / masses[1])) * units.fs  # rad/fs
 transverse = angular / (2 * np.pi) / 2.99792458e-5  # 1/cm
 peak = spectrum.wavenumbers[spectrum.isotropic.argmax()]

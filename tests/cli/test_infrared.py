@@ -55,7 +55,11 @@ def test_everything_about_a_crystal_of_two_ions(voigt: Call, folder: Path, tmp_p
     assert optical["frequency_cm-1"] == pytest.approx(frequency * 33.356410, rel=1e-5)
     (along,) = record["directions"]
     assert along["longitudinal_THz"] == [pytest.approx(frequency * np.sqrt(1 + ionic / 2.5), rel=1e-4)]
-    assert along["lyddane_sachs_teller"]["ratio"] == pytest.approx(1 + ionic / 2.5, rel=1e-4)
+    relation = along["lyddane_sachs_teller"]
+    assert relation["ratio"] == pytest.approx(1 + ionic / 2.5, rel=1e-4)
+    assert relation["product"] == pytest.approx(relation["ratio"], rel=1e-5)
+    # phonopy's frequencies with phonopy's constants, not the algebra of one set of oscillator strengths.
+    assert abs(relation["product"] / relation["ratio"] - 1) > 1e-9
     row = next(line.split() for line in result.stdout.splitlines() if line.lstrip().startswith("4-6"))
     assert float(row[2]) == pytest.approx(frequency, abs=6e-4)
     assert [float(word) for word in row[-3:]] == [pytest.approx(ionic, abs=6e-5)] * 3
@@ -121,6 +125,25 @@ def test_force_constants_and_piezoelectricity_from_a_calculator(
     np.testing.assert_allclose(abs(matrix), expected, atol=2e-3)
 
 
+def test_without_an_elastic_tensor_the_rest_is_delivered(
+    voigt: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rn is not among the elements of the model that ships."""
+    atoms = crystals.rocksalt()
+    atoms.symbols[0] = "Rn"
+    atoms.write(tmp_path / "RnCl.vasp", format="vasp")
+    monkeypatch.chdir(tmp_path)
+    unit = "1 0 0 0 1 0 0 0 1"
+    (tmp_path / "BORN").write_text(f"14.4\n2 0 0 0 2 0 0 0 2\n{unit}\n{unit.replace('1', '-1')}\n")
+    words = ("--calculator", "tests.response.projects:Springs", "--dim", "1 1 1", "--born", "BORN", "--piezo")
+    result = voigt("infrared", tmp_path / "RnCl.vasp", *words, "-o", "all.json", "-q")
+    assert result.exit_code == 0, result.stderr
+    assert "ionic part of the piezoelectric tensor" in result.stdout
+    assert "no d = e S, since there is no elastic tensor: " in result.stdout
+    assert "--nac project" not in result.stdout
+    assert (tmp_path / "all.json").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -133,6 +156,7 @@ def test_force_constants_and_piezoelectricity_from_a_calculator(
         (("--born", "absent"), "absent"),
         (("--piezo",), "--calculator"),
         (("--plot", "absent/plot.png"), "cannot write"),
+        (("--plot", "plot.xyz"), "a figure has one of the endings"),
     ],
 )
 def test_bad_calls_are_one_sentence(
@@ -152,7 +176,11 @@ def test_project_without_charges_and_no_project_at_all(voigt: Call, tmp_path: Pa
     path = write_project(tmp_path / "bare", spring_phonon(crystals.rocksalt()), "params")
     result = voigt("infrared", path, "--nac", "project")
     assert result.exit_code == 2
-    assert "carries no Born charges of its own" in result.stderr
+    assert "carries no sound Born charges of its own, neither in a YAML file nor as BORN" in result.stderr
+    (path / "BORN").write_text("14.4\n1 2 3\n")
+    result = voigt("infrared", path, "--nac", "project")
+    assert result.exit_code == 2
+    assert "BORN file format of line 2 is incorrect" in result.stderr
     result = voigt("infrared", tmp_path / "nowhere")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "does not exist" in result.stderr

@@ -127,6 +127,35 @@ def test_zero_charges_carry_no_field(voigt: Call, salt: Path) -> None:
     assert "NAC: inactive: all Born charges are below 0.001 e" in result.stdout
 
 
+def test_corrections_of_given_tensors_are_told_and_can_be_left_out(voigt: Call, salt: Path) -> None:
+    (salt / "BORN").write_text(BORN.replace("-1.1", "-0.9"))
+    done, drifting = (
+        voigt("phonons", salt, "--nac", "project"),
+        voigt("phonons", salt, "--nac", "project", "--no-sum-rule"),
+    )
+    assert "sum rule imposed: up to 0.2 e per cell" in done.stderr
+    assert "sum rule not imposed: Born charges miss it by up to 0.2 e" in drifting.stderr
+    assert last_row(done.stdout)[:4] == last_row(drifting.stdout)[:4]
+    assert last_row(done.stdout)[4] != last_row(drifting.stdout)[4]
+    bare = voigt("phonons", salt, "--nac", "project", "--no-symmetry", "--no-sum-rule")
+    assert bare.exit_code == 0, bare.stderr
+    assert "force constants not symmetrised" in bare.stderr
+    assert last_row(bare.stdout)[2:] == last_row(drifting.stdout)[2:]
+
+
+def test_born_is_written_where_nac_is_inactive_but_not_for_a_metal(
+    voigt: Call, tiny_model: str, tmp_path: Path
+) -> None:
+    folder = write_project(tmp_path / "si", spring_phonon(bulk("Si")), "params")
+    result = voigt("phonons", folder, "--model", tiny_model, "--write-born")
+    assert (result.exit_code, (folder / "BORN").exists()) == (0, True)
+    assert "inactive: all Born charges are below" in result.stdout
+    folder = write_project(tmp_path / "al", spring_phonon(bulk("Al")), "params")
+    result = voigt("phonons", folder, "--model", tiny_model, "--write-born", "-q")
+    assert (result.exit_code, (folder / "BORN").exists()) == (1, False)
+    assert f"no {folder / 'BORN'} written: NAC is inactive: probably a metal" in result.stderr
+
+
 def test_bands_and_files(voigt: Call, salt: Path, tmp_path: Path) -> None:
     (salt / "BORN").write_text(BORN)
     out, plot = tmp_path / "out.json", tmp_path / "bands.png"
@@ -175,6 +204,10 @@ def spoil(folder: Path, how: str) -> None:
             entry["forces"] = entry["forces"][::-1]
     elif how == "atoms":
         (folder / "phonopy.conf").write_text("DIM = 1 1 1\n")
+    elif how in ("cut", "empty"):
+        lines = (folder / "FORCE_SETS").read_text().splitlines()
+        (folder / "FORCE_SETS").write_text("\n".join(lines[: 12 if how == "cut" else 0]))
+        return
     elif how == "missing":
         (folder / "FORCE_SETS").unlink()
         return
@@ -188,12 +221,15 @@ def spoil(folder: Path, how: str) -> None:
         ("order", (), "these belong to another structure or another order of atoms"),
         ("atoms", (), "the supercell in disp.yaml do not match: 2 atoms with this supercell matrix against 16"),
         ("missing", (), "has no forces: no FORCE_SETS"),
+        ("cut", (), "FORCE_SETS: it ends too early or is of another format"),
+        ("empty", (), "FORCE_SETS: it ends too early or is of another format"),
         ("", ("--dim", "3 3 3"), "do not match: 54 atoms with this supercell matrix against 16"),
         ("", ("--dim", "two"), "DIM 'two' is not 3 or 9 integers"),
         ("", ("--primitive-axes", "1/2 0 0 0 1 0 0 0 1"), "check its cell, --dim and --primitive-axes"),
-        ("", ("--nac", "project"), "carries no NAC parameters of its own"),
+        ("", ("--nac", "project"), "carries no sound Born charges of its own"),
         ("", ("--nac", "none", "--write-born"), "--write-born writes predicted tensors"),
-        ("", ("--born", "nowhere"), "nowhere: "),
+        ("", ("--born", "nowhere"), "nowhere does not exist"),
+        ("", ("--plot", "bands.xyz"), "bands.xyz: a figure has one of the endings"),
         ("", ("--model", "nowhere"), "nowhere"),
         ("", ("--displacement", "0"), "give a length above zero"),
         ("", ("--symprec", "-1"), "give a length above zero"),

@@ -191,12 +191,7 @@ def test_born_criteria_of_trigonal_crystals():
     rng = np.random.default_rng(5)
     samples = rng.uniform([20, -60, -60, -40, 20, -5], [120, 90, 90, 40, 120, 60], size=(400, 6))
     c11, c12, c13, c14, c33, c44 = samples.T
-    expected = (
-        (c11 > np.abs(c12))
-        & (c44 > 0)
-        & (c13**2 < c33 * (c11 + c12) / 2)
-        & (c14**2 < c44 * (c11 - c12) / 2)
-    )
+    expected = (c11 > np.abs(c12)) & (c44 > 0) & (c13**2 < c33 * (c11 + c12) / 2) & (c14**2 < c44 * (c11 - c12) / 2)
     assert 50 < expected.sum() < 350
     found = born_stability(np.stack([trigonal(*sample) for sample in samples]))
     np.testing.assert_array_equal(found.stable, expected)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -454,9 +453,3 @@ def test_what_torch_sim_reads(crystal: ase.Atoms) -> None:
     assert (extras["external_E_field"] @ extras["total_polarization"].T).item() == pytest.approx(
         FIELD @ [0.1, 0.2, 0.3]
     )
-
-
-def test_the_example_ends_at_the_static_permittivity(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = runpy.run_path(str(examples / "field_md.py"))
-    assert found["measured"] == pytest.approx(found["expected"], rel=0.05)
-    assert "eps_ionic" in capsys.readouterr().out

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import ase
 import numpy as np
@@ -313,10 +311,3 @@ def test_other_bad_input_is_named() -> None:
 
 def test_factor_to_si() -> None:
     assert pytest.approx(16.02176634) == COULOMB_PER_SQUARE_METRE
-
-
-def test_the_example_gives_the_measured_polarisation(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """BaTiO3 at room temperature: 0.26 C/m^2, Wieder, Phys. Rev. 99, 1161 (1955)."""
-    found = runpy.run_path(str(examples / "polarization_path.py"))
-    assert abs(found["path"].si[-1, 2]) == pytest.approx(0.26, abs=0.08)
-    assert "C/m^2" in capsys.readouterr().out

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -289,10 +288,3 @@ def test_bad_input_is_named(atoms: ase.Atoms) -> None:
     frames[70].cell[0, 0] += 0.1
     with pytest.raises(InputError, match="the cell of frame 70 differs"):
         trajectory_spectrum(frames, born(atoms), 2.0, resolution=500)
-
-
-def test_the_example_finds_the_transverse_mode(examples: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    found = runpy.run_path(str(examples / "trajectory_spectrum.py"))
-    spectrum, expected = found["spectrum"], found["transverse"]
-    assert spectrum.wavenumbers[spectrum.isotropic.argmax()] == pytest.approx(expected, abs=spectrum.resolution)
-    assert "1/cm" in capsys.readouterr().out

@@ -9,15 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voigt.cli import projects
 from voigt.cli.faults import one_sentence, tell
-from voigt.errors import DomainError, InputError
+from voigt.errors import DomainError, InputError, VoigtError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from phonopy import Phonopy
 
     from voigt.prediction import Settings
-    from voigt.response.infrared import Infrared
+    from voigt.response.infrared import Infrared, Longitudinal
+    from voigt.response.infrared_spectrum import Spectrum
     from voigt.response.phonopy_project import Project
 
 
@@ -106,22 +109,21 @@ def infrared(
     call was wrong.
     """
     with one_sentence(debug):
-        from voigt.cli.projects import read
         from voigt.prediction import Settings
         from voigt.response.force_constants import load_calculator
         from voigt.response.infrared import infrared as respond
         from voigt.response.infrared import is_axis, longitudinal
         from voigt.response.infrared_report import relation_lines, table, tensor_lines
-        from voigt.response.infrared_spectrum import direction_name, distinct_directions, parse_linewidth
-        from voigt.response.modes import gamma_modes, irreps
+        from voigt.response.infrared_spectrum import distinct_directions, frequency_grid, parse_linewidth, spectrum
+        from voigt.response.modes import direction_name, gamma_modes, irreps
         from voigt.response.phonon_report import heading
-        from voigt.response.phonons import AXES, parse_direction
+        from voigt.response.phonons import AXES, optical_limit, parse_direction
 
         widths = parse_linewidth(linewidth)
         directions = [parse_direction(text) for text in direction] if direction else AXES
-        _check_call(nac, born, output, piezo, calculator)
+        _check_call(nac, born, output, plot, piezo, calculator)
         forces = None if calculator is None else load_calculator(calculator)
-        project = read(folder, forces, dim, primitive_axes, displacement, symmetry, symprec, quiet)
+        project = projects.read(folder, forces, dim, primitive_axes, displacement, symmetry, symprec, quiet)
         settings = Settings(
             properties=("born_charges", "eps_inf"),
             functional=functional,
@@ -134,55 +136,88 @@ def infrared(
         modes = gamma_modes(project.phonon)
         response = respond(modes, tensors.born_charges, tensors.eps_inf, irreps(project.phonon, modes))
         groups = distinct_directions(response, directions)
-        spectrum = _spectrum(response, widths, groups)
+        axes = [n for n, _ in groups]
+        light = spectrum(response, frequency_grid(response, widths, axes), widths, axes)
         if not quiet:
-            skewed = [direction_name(n) for n, _ in groups if not is_axis(response, n)]
-            remarks = [
-                f"{name} is no axis of the permittivity: reflectivity is that of n.eps.n alone" for name in skewed
-            ]
             warnings = [f"warning: {sentence}" for sentence in response.warnings]
+            skewed = [direction_name(n) for n in axes if not is_axis(response, n)]
+            remarks = [f"{n} is no axis of the permittivity: reflectivity is that of n.eps.n alone" for n in skewed]
             for sentence in (*project.notes, *tensors.remarks, *warnings, *remarks):
                 tell(sentence)
-        lines = [*heading(project), f"Born charges and eps_inf: {tensors.name}"]
-        relations = [(longitudinal(response, n), names) for n, names in groups]
-        typer.echo("\n".join([*lines, "", *table(response), "", *tensor_lines(response)]))
+        result = _Result(
+            (*heading(project), f"Born charges and eps_inf: {tensors.name}"),
+            tensors.name,
+            response,
+            light,
+            widths,
+            # The longitudinal frequencies of phonopy, so that the relation of Lyddane, Sachs and Teller is a check.
+            [longitudinal(response, n, optical_limit(tensors.polar, n)) for n in axes],
+            [names for _, names in groups],
+        )
+        typer.echo("\n".join([*result.lines, "", *table(response), "", *tensor_lines(response)]))
         if response.excluded:
             typer.echo("eps_ionic and eps_0 lack the modes that are excluded: do not use them for this structure")
-        typer.echo("\n".join(["", *relation_lines(relations)]))
+        typer.echo("\n".join(["", *relation_lines(list(zip(result.relations, result.names, strict=True)))]))
+        _write(result, output, plot, quiet)
         if piezo:
             typer.echo("\n".join(["", *_piezo(project, forces, tensors, model, settings)]))
-        plain = [relation for relation, _ in relations]
-        if plot is not None:
-            from voigt.response.infrared_figures import spectrum_figure
-            from voigt.response.phonon_figures import save_figure
-
-            title = f"{'  '.join(lines[0].split('  ')[:2])}   {tensors.name}"
-            names = [" = ".join(equal) for _, equal in groups]
-            save_figure(spectrum_figure(title, spectrum, names, plain), plot)
-        if output is not None:
-            from voigt.response.infrared_report import as_record, write_csv, write_json
-
-            if output.suffix.lower() == ".csv":
-                write_csv(spectrum, output)
-            else:
-                write_json(as_record(lines[:2], tensors.name, response, plain, spectrum, widths), output)
-        wrote = [str(path) for path in (output, plot) if path is not None]
-        if wrote and not quiet:
-            tell(f"wrote {' and '.join(wrote)}")
 
 
 @dataclass(frozen=True)
 class _Tensors:
-    """Born charges of the primitive cell and eps_inf in use, and where they come from in words."""
+    """Born charges of the primitive cell and eps_inf in use: in words, as NAC, and what was done to them."""
 
     name: str
     born_charges: NDArray[np.float64]
     eps_inf: NDArray[np.float64]
-    remarks: tuple[str, ...] = ()
+    polar: Phonopy
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What is written: heading, name of the tensors, response, spectrum, linewidths (THz), relations and directions."""
+
+    lines: tuple[str, ...]
+    tensors: str
+    response: Infrared
+    spectrum: Spectrum
+    widths: NDArray[np.float64]
+    relations: list[Longitudinal]
+    names: list[tuple[str, ...]]
+
+
+def _write(result: _Result, output: Path | None, plot: Path | None, quiet: bool) -> None:
+    from voigt.response.infrared_report import as_record, write_csv, write_json
+
+    if plot is not None:
+        from voigt.response.infrared_figures import spectrum_figure
+        from voigt.response.phonon_figures import save_figure
+
+        title = f"{'  '.join(result.lines[0].split('  ')[:2])}   {result.tensors}"
+        names = [" = ".join(equal) for equal in result.names]
+        save_figure(spectrum_figure(title, result.spectrum, names, result.relations), plot)
+    if output is not None and output.suffix.lower() == ".csv":
+        write_csv(result.spectrum, output)
+    elif output is not None:
+        write_json(
+            as_record(
+                result.lines[:2], result.tensors, result.response, result.relations, result.spectrum, result.widths
+            ),
+            output,
+        )
+    wrote = [str(path) for path in (output, plot) if path is not None]
+    if wrote and not quiet:
+        tell(f"wrote {' and '.join(wrote)}")
 
 
 def _check_call(
-    nac: Tensors | None, born: Path | None, output: Path | None, piezo: bool, calculator: str | None
+    nac: Tensors | None,
+    born: Path | None,
+    output: Path | None,
+    plot: Path | None,
+    piezo: bool,
+    calculator: str | None,
 ) -> None:
     """Find what is wrong with the call before any work is done."""
     from voigt.response.phonon_report import check_suffix
@@ -191,6 +226,10 @@ def _check_call(
         raise InputError(f"--born and --nac {nac} are two sources of Born charges; give one")
     if output is not None:
         check_suffix(output)
+    if plot is not None:
+        from voigt.response.phonon_figures import check_format
+
+        check_format(plot)
     if piezo and calculator is None:
         raise InputError(
             "--piezo needs the forces that strain causes, which force constants do not tell well enough (see "
@@ -201,47 +240,26 @@ def _check_call(
 def _tensors(
     project: Project, nac: Tensors | None, born: Path | None, model: str | None, settings: Settings
 ) -> _Tensors:
-    from voigt.cli.projects import origin, predict_tensors, steps
-    from voigt.response.phonopy_project import read_born, with_nac
+    from voigt.response.phonopy_project import with_parameters
     from voigt.structures.domain import metal_reason
 
     own = project.own_nac
     aside = () if own is None or nac is Tensors.project else ("Born charges of the project itself are left aside",)
-    if born is not None:
-        found = read_born(project, born)
-        return _Tensors(f"from {born}", found["born"], found["dielectric"], aside)
-    if nac is Tensors.project:
-        if own is None:
-            raise InputError(
-                f"{project.folder} carries no Born charges of its own, neither in a YAML file nor as a sound BORN; use "
-                "--nac predicted"
-            )
-        return _Tensors("of the project itself", own["born"], own["dielectric"])
-    prediction = predict_tensors(project, model, settings)
+    if born is not None or nac is Tensors.project:
+        name, parameters, done = projects.given_tensors(project, born, settings)
+        polar = with_parameters(project, parameters, symmetrize=False)
+        return _Tensors(name, parameters["born"], parameters["dielectric"], polar, (*aside, *done))
+    prediction = projects.predict_tensors(project, model, settings)
     metal = metal_reason(prediction.atoms, prediction.symmetry)
     if metal is not None and nac is None:
         raise DomainError(
             f"{prediction.id}: probably a metal ({metal}), whose electrons hide the vibrations from light; --nac "
             "predicted goes on all the same"
         )
-    polar = with_nac(
-        project,
-        prediction.values["born_charges"],
-        prediction.values["eps_inf"],
-        symmetrize=settings.symmetrize,
-        sum_rule=settings.sum_rule,
-        symprec=settings.symprec,
-    )
-    found = dict(polar.nac_params or {})
-    name = f"predicted, {origin(prediction)}"
-    return _Tensors(name, found["born"], found["dielectric"], (*aside, *steps(prediction, settings)))
-
-
-def _spectrum(response: Infrared, widths: NDArray[np.float64], groups: list[tuple[Any, Any]]) -> Any:
-    from voigt.response.infrared_spectrum import frequency_grid, spectrum
-
-    directions = [n for n, _ in groups]
-    return spectrum(response, frequency_grid(response, widths, directions), widths, directions)
+    polar = projects.predicted_nac(project, prediction, settings)
+    found: dict[str, Any] = {**(polar.nac_params or {})}
+    remarks = (*aside, *projects.steps(prediction, settings))
+    return _Tensors(f"predicted, {projects.origin(prediction)}", found["born"], found["dielectric"], polar, remarks)
 
 
 def _piezo(project: Project, calculator: Any, tensors: _Tensors, model: str | None, settings: Settings) -> list[str]:
@@ -250,7 +268,6 @@ def _piezo(project: Project, calculator: Any, tensors: _Tensors, model: str | No
 
     import ase
 
-    from voigt.cli.projects import predict_tensors
     from voigt.response.ionic_piezo import internal_strain_by_calculator, ionic_piezo
     from voigt.response.modes import gamma_force_constants
     from voigt.response.piezoelectricity import strain_coefficients, strain_coefficients_to_voigt
@@ -264,7 +281,10 @@ def _piezo(project: Project, calculator: Any, tensors: _Tensors, model: str | No
     if model is not None:
         return [*lines, "d = e S needs an elastic tensor, which is predicted if no --model is given"]
     wanted = replace(settings, properties=("elastic",), functional=None)
-    elastic = predict_tensors(project, None, wanted).values["elastic"]
+    try:
+        elastic = projects.predict_tensors(project, None, wanted).values["elastic"]
+    except VoigtError as error:
+        return [*lines, f"no d = e S, since there is no elastic tensor: {error}"]
     d = strain_coefficients_to_voigt(strain_coefficients(e, elastic))
     return [*lines, "ionic part of d = e S (pm/V), S from the predicted elastic tensor", *_matrix(d)]
 

@@ -106,6 +106,10 @@ def phonons(
         directions = [parse_direction(text) for text in direction] if direction else AXES
         if output is not None:
             check_suffix(output)
+        if plot is not None:
+            from voigt.response.phonon_figures import check_format
+
+            check_format(plot)
         home = folder if folder.is_dir() else folder.parent
         if write_born and (home / "BORN").exists() and not overwrite:
             raise InputError(f"{home / 'BORN'} exists; --overwrite replaces it")
@@ -141,6 +145,8 @@ def phonons(
             _write_born(home / "BORN", project, choice.prediction)
             if not quiet:
                 tell(f"wrote {home / 'BORN'}")
+        elif write_born:
+            tell(f"no {home / 'BORN'} written: NAC is {choice.name}")
     if choice.refused:
         raise typer.Exit(SOME_FAILED)
 
@@ -169,7 +175,7 @@ def _nac(
     project: Project, kind: str, born: Path | None, model: str | None, settings: Settings, forced: bool
 ) -> _Choice:
     from voigt.response.phonons import inactive_reason
-    from voigt.response.phonopy_project import read_born, with_nac, with_parameters
+    from voigt.response.phonopy_project import with_parameters
     from voigt.structures.domain import metal_reason
 
     own = project.own_nac
@@ -184,29 +190,15 @@ def _nac(
         if reason is not None:
             refused = metal is not None and not forced
             advice = "; --nac predicted applies it all the same" if refused else ""
-            return _Choice(f"inactive: {reason}{advice}", None, None, (*aside, *steps), refused)
-        polar = with_nac(
-            project,
-            prediction.values["born_charges"],
-            prediction.values["eps_inf"],
-            symmetrize=settings.symmetrize,
-            sum_rule=settings.sum_rule,
-            symprec=settings.symprec,
-        )
+            kept = None if refused else prediction
+            return _Choice(f"inactive: {reason}{advice}", None, kept, (*aside, *steps), refused)
+        polar = projects.predicted_nac(project, prediction, settings)
         return _Choice(f"predicted, {projects.origin(prediction)}", polar, prediction, (*aside, *steps))
-    if kind == "file" and born is not None:
-        name, parameters = f"from {born}", read_born(project, born)
-    elif own is None:
-        raise InputError(
-            f"{project.folder} carries no NAC parameters of its own, neither in a YAML file nor as a sound BORN; use "
-            "--nac predicted or --nac none"
-        )
-    else:
-        name, parameters = "of the project itself", own
+    name, parameters, done = projects.given_tensors(project, born, settings)
     reason = inactive_reason(parameters["born"], None)
     if reason is not None:
-        return _Choice(f"inactive: {reason}", remarks=aside)
-    return _Choice(name, with_parameters(project, parameters, settings.symmetrize), remarks=aside)
+        return _Choice(f"inactive: {reason}", remarks=(*aside, *done))
+    return _Choice(name, with_parameters(project, parameters, symmetrize=False), remarks=(*aside, *done))
 
 
 def _plot(path: Path, project: Project, choice: _Choice, bands: Sequence[Segment]) -> None:
@@ -224,6 +216,8 @@ def _write_born(path: Path, project: Project, prediction: Prediction) -> None:
     from voigt.response.born_file import born_file
 
     values, axes = prediction.values, project.phonon.primitive_matrix.tolist()
-    text = born_file(prediction.atoms, values["born_charges"], values["eps_inf"], primitive_matrix=axes)
+    text = born_file(
+        prediction.atoms, values["born_charges"], values["eps_inf"], primitive_matrix=axes, factor=project.nac_unit
+    )
     with atomic_write(path) as stream:
         stream.write(text)

@@ -9,6 +9,8 @@ from voigt.cli.progress import progress
 from voigt.errors import InputError
 
 if TYPE_CHECKING:
+    from phonopy import Phonopy
+
     from voigt.prediction import Prediction, Settings
     from voigt.response.phonopy_project import Project
 
@@ -50,14 +52,46 @@ def predict_tensors(project: Project, model: str | None, settings: Settings) -> 
     from voigt.response.phonopy_project import unit_cell
     from voigt.structures.reading import Frame
 
-    name = project.folder.resolve().name
+    name, wanted = project.folder.resolve().name, settings.properties or ()
     (result,) = predict_frames([Frame(str(project.folder), 0, name, unit_cell(project), None)], model, settings)
     if isinstance(result, Failure):
-        raise InputError(f"{result.reason}; or use --nac project")
-    absent = [prop for prop in settings.properties or () if prop not in result.values]
+        raise InputError(result.reason + ("; or use --nac project" if "born_charges" in wanted else ""))
+    absent = [prop for prop in wanted if prop not in result.values]
     if absent:
         raise InputError(f"{name}: {' and '.join(absent)} needed as well; choose a model that gives all")
     return result
+
+
+def predicted_nac(project: Project, prediction: Prediction, settings: Settings) -> Phonopy:
+    """The project with the predicted tensors as NAC, corrected as the settings say."""
+    from voigt.response.phonopy_project import with_nac
+
+    return with_nac(
+        project,
+        prediction.values["born_charges"],
+        prediction.values["eps_inf"],
+        symmetrize=settings.symmetrize,
+        sum_rule=settings.sum_rule,
+        symprec=settings.symprec,
+    )
+
+
+def given_tensors(
+    project: Project, born: Path | None, settings: Settings
+) -> tuple[str, dict[str, Any], tuple[str, ...]]:
+    """NAC parameters of a BORN file, or (None) of the project itself: in words, corrected, and what that did."""
+    from voigt.response.phonopy_project import corrected_parameters, read_born
+
+    if born is not None:
+        name, raw = f"from {born}", read_born(project, born)
+    elif project.own_nac is not None:
+        name, raw = "of the project itself", project.own_nac
+    else:
+        broken = [note.removeprefix("warning: ") for note in project.notes if "BORN" in note]
+        reason = f" ({broken[-1]})" if broken else ", neither in a YAML file nor as BORN"
+        raise InputError(f"{project.folder} carries no sound Born charges of its own{reason}; use --nac predicted")
+    parameters, done = corrected_parameters(project, raw, symmetrize=settings.symmetrize, sum_rule=settings.sum_rule)
+    return name, parameters, done
 
 
 def steps(prediction: Prediction, settings: Settings) -> list[str]:

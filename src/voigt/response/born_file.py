@@ -136,12 +136,13 @@ def born_file(
     eps_inf: Tensors,
     symprec: float = PHONOPY_SYMPREC,
     primitive_matrix: PrimitiveMatrix = "auto",
+    factor: float | None = None,
 ) -> str:
     """Text of phonopy's BORN file.
 
-    Lines: unit factor of the non-analytical term (eV, Angstrom and e, as phonopy with VASP) and a comment with the
-    1-based numbers of the atoms in the input; eps_inf as xx xy xz yx ... zz; the same for every independent atom,
-    Z[field, displacement]. `phonopy.file_IO.parse_BORN` restores the other atoms.
+    Lines: unit factor of the non-analytical term and a comment with the 1-based numbers of the atoms in the input;
+    eps_inf as xx xy xz yx ... zz; the same for every independent atom, Z[field, displacement] in e.
+    `phonopy.file_IO.parse_BORN` restores the other atoms.
 
     Parameters
     ----------
@@ -155,6 +156,9 @@ def born_file(
         phonopy's tolerance, Angstrom.
     primitive_matrix
         phonopy's; "auto" is its default.
+    factor
+        e^2/(4 pi eps0) in the units of the force constants that NAC is to be added to, see
+        `phonopy.physical_units.get_calculator_physical_units`; None: eV Angstrom.
 
     Raises
     ------
@@ -169,7 +173,8 @@ def born_file(
     independent = _atoms_of_primitive(phonon)[phonon.primitive_symmetry.get_independent_atoms()]
     # phonopy takes the second and third word for parameters if they are numbers; those of this comment are not.
     sites = " ".join(f"{index + 1} ({atoms.symbols[index]})" for index in independent)
-    lines = [f"{_unit_factor():.10f} # eps_inf and Z[field, displacement] of atoms {sites}", _row(eps_inf)]
+    first = unit_factor() if factor is None else factor
+    lines = [f"{first:.10f} # eps_inf and Z[field, displacement] of atoms {sites}", _row(eps_inf)]
     text = "\n".join([*lines, *(_row(born_charges[index]) for index in independent)]) + "\n"
     expanded = parse_BORN_from_strings(text, primitive, symprec=symprec)["born"]
     rows = [primitive.p2p_map[index] for index in primitive.s2p_map[phonon.supercell.u2s_map]]
@@ -210,15 +215,16 @@ def parameters_for(phonon: Phonopy, born_charges: Tensors, eps_inf: Tensors) -> 
     return {
         "born": np.array(born_charges[_atoms_of_primitive(phonon)], dtype=np.float64),
         "dielectric": np.array(eps_inf, dtype=np.float64),
-        "factor": _unit_factor(),
+        "factor": unit_factor(),
     }
 
 
 def euphonic_arrays(parameters: dict[str, Any]) -> dict[str, Any]:
-    """What `euphonic.ForceConstants.from_dict` takes beside force constants, from `nac_params`.
+    """What `euphonic.ForceConstants.from_total_fc_with_dipole` takes beside force constants, from `nac_params`.
 
     Euphonic contracts the wave vector with the last index of a Born charge, phonopy with the first; 4 pi eps0 is 1 in
-    its atomic units, so that eps_inf keeps its value.
+    its atomic units, so that eps_inf keeps its value. That function takes the dipoles out of force constants such as
+    phonopy's; in the constructor and in `from_dict` these would count twice.
 
     Returns
     -------
@@ -311,7 +317,8 @@ def _check_symmetry(
         )
 
 
-def _unit_factor() -> float:
+def unit_factor() -> float:
+    """e^2/(4 pi eps0) in eV Angstrom, with the constants of phonopy."""
     from phonopy.physical_units import get_physical_units
 
     units = get_physical_units()

@@ -92,10 +92,10 @@ def calculate_force_constants(
     """
     phonon.generate_displacements(distance=displacement)
     cells = [cell for cell in phonon.supercells_with_displacements or [] if cell is not None]
-    perfect = _forces(phonon.supercell, calculator)
+    perfect = forces_of(_to_ase(phonon.supercell), calculator)
     forces = []
     for cell in cells:
-        forces.append(_forces(cell, calculator) - perfect)
+        forces.append(forces_of(_to_ase(cell), calculator) - perfect)
         if advance is not None:
             advance()
     phonon.forces = forces
@@ -113,8 +113,14 @@ def calculate_force_constants(
     return tuple(sentences)
 
 
-def _forces(cell: PhonopyAtoms, calculator: Any) -> NDArray[np.float64]:
-    atoms = ase.Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
+def forces_of(atoms: ase.Atoms, calculator: Any) -> NDArray[np.float64]:
+    """Forces (n_atoms, 3) in eV/Angstrom of a calculator, which the atoms keep.
+
+    Raises
+    ------
+    InputError
+        The calculator fails, or its forces are not finite.
+    """
     atoms.calc = calculator
     try:
         forces = np.array(atoms.get_forces(), dtype=np.float64)
@@ -123,6 +129,10 @@ def _forces(cell: PhonopyAtoms, calculator: Any) -> NDArray[np.float64]:
     if not np.isfinite(forces).all():
         raise InputError(f"{type(calculator).__name__} gives forces that are not finite; check it on this crystal")
     return forces
+
+
+def _to_ase(cell: PhonopyAtoms) -> ase.Atoms:
+    return ase.Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
 
 
 def _reason(error: Exception) -> str:

@@ -131,12 +131,13 @@ class Longitudinal:
     transverse, longitudinal
         (K,) THz, ascending, in pairs: poles of n.eps.n and the zeros that follow them. Only modes seen along n.
     product
-        Product of (longitudinal / transverse)^2 over all optical modes, from the non-analytical term; NaN if modes are
-        excluded.
+        Product of (f with field / f without)^2 over all optical modes for q -> 0 along n; NaN if modes are excluded.
     ratio
-        n.eps_0.n / n.eps_inf.n from the sum over modes: equals `product` where the relation applies.
+        n.eps_0.n / n.eps_inf.n from the sum over modes: equals `product`.
+    axis
+        Whether n is an axis of the permittivity; else modes along it are neither transverse nor longitudinal.
     reason
-        Why the relation does not apply along n; None if it does.
+        Why the relation does not apply; None if it does.
     """
 
     direction: Array
@@ -144,6 +145,7 @@ class Longitudinal:
     longitudinal: Array
     product: float
     ratio: float
+    axis: bool
     reason: str | None
 
 
@@ -226,17 +228,26 @@ def longitudinal_frequencies(response: Infrared, direction: ArrayLike) -> Array:
     return _coupled(np.sign(frequencies) * frequencies**2, dipoles, _field(response, n))
 
 
-def longitudinal(response: Infrared, direction: ArrayLike) -> Longitudinal:
+def longitudinal(response: Infrared, direction: ArrayLike, frequencies: ArrayLike | None = None) -> Longitudinal:
     """Poles and zeros of n.eps.n without damping, and the generalised Lyddane-Sachs-Teller relation.
 
-    n.eps_0.n / n.eps_inf.n = prod_m (f_LO,m / f_TO,m)^2; Cochran and Cowley, J. Phys. Chem. Solids 23, 447 (1962). It
-    holds along axes of the crystal: every direction of a cubic one, the axes of uniaxial and orthorhombic ones. In
-    other directions modes are neither transverse nor longitudinal.
+    n.eps_0.n / n.eps_inf.n = prod_m (f_m(n) / f_m)^2 over all optical modes, with and without the field of q -> 0 along
+    n; Cochran and Cowley, J. Phys. Chem. Solids 23, 447 (1962). It holds in every direction, and is about longitudinal
+    and transverse modes along axes of the crystal: everywhere in a cubic one.
 
     Parameters
     ----------
     direction
         (3,) Cartesian vector of any length.
+    frequencies
+        (M - 3,) THz for q -> 0 along it from elsewhere, which makes the relation a check: those that phonopy gives, see
+        `voigt.response.phonons.optical_limit`. None: `longitudinal_frequencies`, made of the same oscillator strengths
+        as eps_0, so that it holds by algebra.
+
+    Raises
+    ------
+    InputError
+        Another number of frequencies; a direction of length zero.
     """
     n = _direction(direction)
     field = _field(response, n)
@@ -245,14 +256,18 @@ def longitudinal(response: Infrared, direction: ArrayLike) -> Longitudinal:
     product = float("nan")
     if not response.excluded:
         optical = response.modes.frequencies[~acoustic(response.modes)]
-        product = float(np.prod(np.square(longitudinal_frequencies(response, n) / optical)))
+        with_field = np.asarray(longitudinal_frequencies(response, n) if frequencies is None else frequencies)
+        if with_field.shape != optical.shape:
+            raise InputError(f"there are {len(optical)} optical modes, and frequencies of shape {with_field.shape}")
+        product = float(np.prod(with_field * abs(with_field) / np.square(optical)))
     return Longitudinal(
         direction=n,
         transverse=poles,
         longitudinal=_coupled(poles**2, np.sqrt(strengths), field),
         product=product,
         ratio=float((n @ response.eps_0 @ n) / (n @ response.eps_inf @ n)),
-        reason=_why_not(response, n),
+        axis=is_axis(response, n),
+        reason="imaginary modes are excluded from eps_0" if response.excluded else None,
     )
 
 
@@ -322,14 +337,6 @@ def _name(entry: ModeSet) -> str:
     label = f" {entry.irrep}" if entry.irrep else ""
     unit = "i THz" if entry.frequency < 0 else " THz"
     return f"mode {numbers}{label} at {abs(entry.frequency):.2f}{unit}"
-
-
-def _why_not(response: Infrared, n: Array) -> str | None:
-    if response.excluded:
-        return "imaginary modes are excluded from eps_0"
-    if not is_axis(response, n):
-        return "the direction is no axis of the permittivity, so modes along it are neither transverse nor longitudinal"
-    return None
 
 
 def _field(response: Infrared, n: Array) -> float:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from voigt.files import atomic_write
 from voigt.response.infrared import KM_PER_MOL, Infrared, Longitudinal, ModeSet
-from voigt.response.infrared_spectrum import Spectrum, direction_name
-from voigt.response.modes import WAVENUMBER
+from voigt.response.infrared_spectrum import Spectrum
+from voigt.response.modes import WAVENUMBER, direction_name
+from voigt.response.phonon_report import frequency_text, rounded
 
 _PAIRS = (("xx", 0, 0), ("yy", 1, 1), ("zz", 2, 2), ("yz", 1, 2), ("zx", 2, 0), ("xy", 0, 1))
 
@@ -41,10 +42,14 @@ def tensor_lines(response: Infrared) -> list[str]:
 
 
 def relation_lines(relations: Sequence[tuple[Longitudinal, tuple[str, ...]]]) -> list[str]:
-    """Transverse and longitudinal frequencies along each distinct direction, and the Lyddane-Sachs-Teller relation."""
+    """Transverse and longitudinal frequencies along each distinct direction, and the Lyddane-Sachs-Teller relation.
+
+    TO and LO are poles and zeros of the permittivity; the product is over all modes, active or not.
+    """
     lines = []
     for relation, names in relations:
-        lines.append(f"along {' = '.join(names)}")
+        mixed = "" if relation.axis else "  (no axis: modes are neither transverse nor longitudinal)"
+        lines.append(f"along {' = '.join(names)}{mixed}")
         pairs = zip(relation.transverse, relation.longitudinal, strict=True)
         for transverse, longitudinal in pairs:
             lines.append(
@@ -87,11 +92,11 @@ def as_record(
         "crystal": list(heading),
         "tensors": nac,
         "warnings": list(response.warnings),
-        "eps_inf": _rounded(response.eps_inf),
-        "eps_ionic": _rounded(response.eps_ionic),
-        "eps_0": _rounded(response.eps_0),
+        "eps_inf": rounded(response.eps_inf),
+        "eps_ionic": rounded(response.eps_ionic),
+        "eps_0": rounded(response.eps_0),
         "volume_A3": response.modes.volume,
-        "mode_effective_charges_e_per_sqrt_amu": _rounded(response.charges),
+        "mode_effective_charges_e_per_sqrt_amu": rounded(response.charges),
         "modes": [
             {
                 "modes": [member + 1 for member in entry.members],
@@ -100,34 +105,35 @@ def as_record(
                 "infrared_active": entry.active,
                 "frequency_THz": round(entry.frequency, 8),
                 "frequency_cm-1": round(entry.wavenumber, 6),
-                "oscillator_strength_e2_per_amu": _rounded(entry.strength),
+                "oscillator_strength_e2_per_amu": rounded(entry.strength),
                 "intensity_D2_per_A2_amu": round(entry.intensity, 8),
                 "intensity_km_per_mol": round(entry.intensity * KM_PER_MOL, 6),
-                "share_of_eps_ionic": _rounded(entry.share),
+                "share_of_eps_ionic": rounded(entry.share),
             }
             for entry in response.sets
         ],
         "directions": [
             {
-                "direction": _rounded(relation.direction),
-                "transverse_THz": _rounded(relation.transverse),
-                "longitudinal_THz": _rounded(relation.longitudinal),
+                "direction": rounded(relation.direction),
+                "transverse_THz": rounded(relation.transverse),
+                "longitudinal_THz": rounded(relation.longitudinal),
                 "lyddane_sachs_teller": None
                 if relation.reason is not None
                 else {"product": relation.product, "ratio": relation.ratio},
+                "axis": relation.axis,
                 "why_not": relation.reason,
             }
             for relation in relations
         ],
-        "linewidth_THz": _rounded(linewidths),
+        "linewidth_THz": rounded(linewidths),
         "spectrum": {
-            "frequency_THz": _rounded(spectrum.frequencies),
-            "permittivity_real": _rounded(spectrum.permittivity.real),
-            "permittivity_imaginary": _rounded(spectrum.permittivity.imag),
-            "directions": _rounded(spectrum.directions),
-            "reflectivity": _rounded(spectrum.reflectivity),
-            "loss": _rounded(spectrum.loss),
-            "absorption_cm-1": _rounded(spectrum.absorption),
+            "frequency_THz": rounded(spectrum.frequencies),
+            "permittivity_real": rounded(spectrum.permittivity.real),
+            "permittivity_imaginary": rounded(spectrum.permittivity.imag),
+            "directions": rounded(spectrum.directions),
+            "reflectivity": rounded(spectrum.reflectivity),
+            "loss": rounded(spectrum.loss),
+            "absorption_cm-1": rounded(spectrum.absorption),
         },
     }
 
@@ -176,8 +182,8 @@ def _row(entry: ModeSet, width: int) -> str:
     consecutive = last - first + 1 == len(entry.members)
     numbers = f"{first}-{last}" if last > first and consecutive else ",".join(str(m + 1) for m in entry.members)
     start = (
-        f"{numbers:>7}  {entry.irrep or '-':{width}} {frequency(entry.frequency, 3):>9} "
-        f"{frequency(entry.wavenumber, 1):>8}"
+        f"{numbers:>7}  {entry.irrep or '-':{width}} {frequency_text(entry.frequency, 3):>9} "
+        f"{frequency_text(entry.wavenumber, 1):>8}"
     )
     if entry.kind == "acoustic":
         return f"{start}  acoustic"
@@ -188,12 +194,6 @@ def _row(entry: ModeSet, width: int) -> str:
     return f"{row}  " + " ".join(f"{_small(value):>8}" for value in np.diag(entry.share))
 
 
-def frequency(value: float, digits: int) -> str:
-    """A frequency, imaginary ones with an i; what rounds to zero without a sign."""
-    text = f"{abs(value):.{digits}f}"
-    return text + "i" if value < 0 and float(text) else text
-
-
 def _small(value: float, digits: int = 4) -> str:
     """A dot for what is zero but for rounding."""
     return "·" if abs(value) < 1e-7 else f"{value:.{digits}f}"
@@ -201,7 +201,3 @@ def _small(value: float, digits: int = 4) -> str:
 
 def _clean(value: float) -> str:
     return f"{round(float(value), 4) + 0.0:.4f}"
-
-
-def _rounded(values: Any) -> Any:
-    return (np.round(np.asarray(values, dtype=np.float64), 8) + 0.0).tolist()

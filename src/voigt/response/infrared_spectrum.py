@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from voigt.errors import InputError
 from voigt.response.elasticity import unit_vectors
 from voigt.response.infrared import Infrared, longitudinal_frequencies, oscillator_prefactor
-from voigt.response.modes import WAVENUMBER
+from voigt.response.modes import WAVENUMBER, direction_name
 
 Array: TypeAlias = NDArray[np.float64]
 Complex: TypeAlias = NDArray[np.complex128]
@@ -183,13 +183,6 @@ def distinct_directions(response: Infrared, directions: ArrayLike) -> list[tuple
         else:
             found.append((n, [direction_name(n)]))
     return [(n, tuple(names)) for n, names in found]
-
-
-def direction_name(direction: ArrayLike) -> str:
-    """A direction in short, e.g. [110]."""
-    vector = np.asarray(direction, dtype=np.float64)
-    words = [f"{value:.3g}" for value in np.round(vector / np.abs(vector).max(), 3) + 0.0]
-    return f"[{('' if set(words) <= {'0', '1'} else ' ').join(words)}]"
 
 
 def _widths(response: Infrared, linewidths: ArrayLike) -> Array:

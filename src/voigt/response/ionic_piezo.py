@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from voigt.errors import DomainError, InputError
+from voigt.response.force_constants import forces_of
 from voigt.response.modes import acoustic_pseudo_inverse, unstable_directions
 
 if TYPE_CHECKING:
@@ -129,7 +130,9 @@ def internal_strain_by_calculator(atoms: ase.Atoms, calculator: Any, step: float
             for sign in (1, -1):
                 strain = np.zeros((3, 3))
                 strain[j, k] = strain[k, j] = sign * step
-                forces.append(_forces(atoms, calculator, np.eye(3) + strain))
+                deformed = atoms.copy()
+                deformed.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+                forces.append(forces_of(deformed, calculator))
             # A shear eta_jk = eta_kj changes two components at once.
             slope = (forces[1] - forces[0]) / (2 * step) / (1 if j == k else 2)
             result[:, :, j, k] = result[:, :, k, j] = slope
@@ -143,8 +146,8 @@ def internal_strain_of_force_constants(phonon: Phonopy) -> MomentStrain:
     range of the force constants. Those between dipoles fall off too slowly for that: with `nac_params` they are taken
     out (Gonze and Lee, Phys. Rev. B 55, 10355 (1997)), and their moments added from the sum over reciprocal vectors
     without the macroscopic field. So it is exact for short-ranged and for rigid-ion models. In a real crystal strain
-    also polarises the electrons; the forces of these quadrupoles (r^-4) are missed, which along polar axes can change
-    components by half (wurtzite). Prefer `internal_strain_by_calculator`.
+    also polarises the electrons; the forces of these quadrupoles (r^-4) are missed, and components can be wrong by as
+    much as their own size (along the polar axis of wurtzite). Take `internal_strain_by_calculator` for numbers.
 
     Parameters
     ----------
@@ -171,20 +174,6 @@ def internal_strain_of_force_constants(phonon: Phonopy) -> MomentStrain:
     values = values - values.mean(axis=0)
     scale = float(np.linalg.norm(moments))
     return MomentStrain(values, float(np.linalg.norm(moments - values)) / scale if scale else 0.0)
-
-
-def _forces(atoms: ase.Atoms, calculator: Any, deformation: Array) -> Array:
-    strained = atoms.copy()
-    strained.set_cell(atoms.cell.array @ deformation.T, scale_atoms=True)
-    strained.calc = calculator
-    try:
-        forces = np.asarray(strained.get_forces(), dtype=np.float64)
-    except Exception as error:  # calculators raise anything
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"the calculator fails for a strained cell: {reason}") from error
-    if not np.isfinite(forces).all():
-        raise InputError("the calculator gives forces that are not finite for a strained cell")
-    return forces
 
 
 def _first_moments(phonon: Phonopy, force_constants: Array) -> Array:

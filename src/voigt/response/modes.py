@@ -140,19 +140,32 @@ def acoustic(modes: GammaModes) -> NDArray[np.bool_]:
     InputError
         The modes mix translations with vibrations, so that no three of them are acoustic.
     """
-    roots = np.sqrt(modes.masses / modes.masses.sum())
-    overlap = np.square(np.abs(np.einsum("i,mia->ma", roots, modes.eigenvectors))).sum(axis=1)
+    return rigid(modes.eigenvectors, modes.masses)
+
+
+def rigid(eigenvectors: NDArray[np.float64 | np.complex128], masses: Array) -> NDArray[np.bool_]:
+    """(M,) `acoustic` for eigenvectors (M, n_atoms, 3), real or complex, and masses (n_atoms,) in amu."""
+    roots = np.sqrt(masses / masses.sum())
+    overlap = np.square(np.abs(np.einsum("i,mia->ma", roots, eigenvectors))).sum(axis=1)
     chosen = np.argsort(-overlap, kind="stable")[:3]
     if overlap[chosen].min() < _RIGID:
         raise InputError("the modes at Gamma mix translations with vibrations; make them with gamma_modes or modes_of")
     return np.isin(np.arange(len(overlap)), chosen)
 
 
+def direction_name(direction: ArrayLike) -> str:
+    """A Cartesian direction in short, e.g. [110]."""
+    vector = np.asarray(direction, dtype=np.float64)
+    words = [f"{value:.3g}" for value in np.round(vector / np.abs(vector).max(), 3) + 0.0]
+    return f"[{('' if set(words) <= {'0', '1'} else ' ').join(words)}]"
+
+
 def degenerate_sets(frequencies: ArrayLike, tolerance: float = DEGENERACY) -> list[NDArray[np.int64]]:
     """Indices of modes whose frequencies (THz) follow one another within the tolerance; sets and members ascending."""
     values = np.asarray(frequencies, dtype=np.float64)
     order = np.argsort(values, kind="stable")
-    return [np.sort(part) for part in np.split(order, np.flatnonzero(np.diff(values[order]) > tolerance) + 1)]
+    parts = np.split(order, np.flatnonzero(np.diff(values[order]) > tolerance) + 1)
+    return [np.sort(part) for part in parts if len(part)]  # np.split makes one part of nothing
 
 
 def acoustic_pseudo_inverse(force_constants: ArrayLike) -> Array:
@@ -195,11 +208,11 @@ def irreps(phonon: Phonopy, modes: GammaModes) -> tuple[tuple[str | None, tuple[
         return None
     sets = [tuple(int(member) for member in members) for members in found.band_indices]
     labels: Sequence[str | None] = found._ir_labels or [None] * len(sets)
-    rigid = acoustic(modes)
+    translations = acoustic(modes)
     matched = (
         len(found.frequencies) == len(modes.frequencies)
         and np.abs(found.frequencies - modes.frequencies).max() < _MATCHED
-        and all(len(set(rigid[list(members)].tolist())) == 1 for members in sets)
+        and all(len(set(translations[list(members)].tolist())) == 1 for members in sets)
     )
     return tuple(zip(labels, sets, strict=True)) if matched and len(labels) == len(sets) else None
 
@@ -215,6 +228,6 @@ def _matrix(force_constants: ArrayLike) -> Array:
 
 def _rigid_and_rest(weights: Array) -> tuple[Array, Array]:
     """Orthonormal bases, as columns, of translations with the given weights of atoms and of all that is orthogonal."""
-    rigid = np.kron(weights[:, None], np.eye(3)) / np.linalg.norm(weights)
-    complete = np.linalg.qr(np.hstack([rigid, np.eye(len(rigid))]))[0]
-    return rigid, complete[:, 3:]
+    translations = np.kron(weights[:, None], np.eye(3)) / np.linalg.norm(weights)
+    complete = np.linalg.qr(np.hstack([translations, np.eye(len(translations))]))[0]
+    return translations, complete[:, 3:]

@@ -10,6 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from voigt.errors import InputError
 from voigt.files import atomic_write
 from voigt.response.modes import WAVENUMBER
 from voigt.response.phonons import Segment
@@ -57,6 +58,19 @@ def band_figure(title: str, polar: Sequence[Segment], plain: Sequence[Segment] |
         handles = [Line2D([], [], color=_WITH, label="with NAC"), Line2D([], [], color=_WITHOUT, label="without")]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
+
+
+def check_format(path: Path) -> None:
+    """Find out before any work is done.
+
+    Raises
+    ------
+    InputError
+        matplotlib draws no such format.
+    """
+    known = FigureCanvasAgg.get_supported_filetypes()
+    if path.suffix and path.suffix[1:].lower() not in known:
+        raise InputError(f"{path}: a figure has one of the endings {', '.join(sorted(known))}, e.g. .png")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:

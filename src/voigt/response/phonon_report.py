@@ -30,7 +30,8 @@ def heading(project: Project) -> list[str]:
     phonon = project.phonon
     dataset: Any = phonon.primitive_symmetry.dataset
     group = f"{dataset.international} ({dataset.number})" if hasattr(dataset, "international") else "symmetry not used"
-    cells = f"{len(phonon.primitive)} atoms in the primitive cell, {len(phonon.supercell)} in the supercell"
+    count = len(phonon.primitive)
+    cells = f"{count} atom{'' if count == 1 else 's'} in the primitive cell, {len(phonon.supercell)} in the supercell"
     return [f"{_formula(phonon)}  {group}  {cells}", f"read from {project.source}"]
 
 
@@ -47,14 +48,14 @@ def table(phonons: GammaPhonons) -> list[str]:
     mixed = False
     for k, frequency in enumerate(modes.frequencies):
         name = phonons.labels[k] or "-"
-        row = f"{k + 1:>4}  {name:{width}}  {_number(frequency, 3):>8} {_number(frequency * WAVENUMBER, 1):>8}"
+        row = f"{k + 1:>4}  {name:{width}}  {_both_units(frequency)}"
         for along, _ in columns:
             shifted = float(along.frequencies[along.partner[k]])
             change = float(phonons.splitting(along)[k])
             words = "·" if abs(change) < SPLIT else f"{change:+.3f}"
             vague = along.overlap[k] < MIXED and abs(change) >= SPLIT
             mixed = mixed or vague
-            row += f"  {_number(shifted, 3):>8} {_number(shifted * WAVENUMBER, 1):>8} {words:>8}{'~' if vague else ' '}"
+            row += f"  {_both_units(shifted)} {words:>8}{'~' if vague else ' '}"
         lines.append(row.rstrip())
     return [*lines, *_notes(phonons, mixed)]
 
@@ -70,7 +71,7 @@ def band_summary(segments: Sequence[Segment]) -> str:
     row = int(lowest.frequencies.min(axis=1).argmin())
     place = " ".join(f"{value:.3f}" for value in lowest.qpoints[row] + 0.0)
     return (
-        f"bands along {path}: lowest {_number(float(lowest.frequencies.min()), 3)} THz at q = ({place}) between "
+        f"bands along {path}: lowest {frequency_text(float(lowest.frequencies.min()), 3)} THz at q = ({place}) between "
         f"{lowest.labels[0]} and {lowest.labels[1]}, highest {highest:.3f} THz"
     )
 
@@ -101,25 +102,25 @@ def as_record(
         "formula": _formula(project.phonon),
         "source": project.source,
         "nac": nac,
-        "primitive_cell": _rounded(primitive.cell),
-        "scaled_positions": _rounded(primitive.scaled_positions),
+        "primitive_cell": rounded(primitive.cell),
+        "scaled_positions": rounded(primitive.scaled_positions),
         "symbols": list(primitive.symbols),
-        "masses": _rounded(primitive.masses),
-        "born_charges": None if parameters is None else _rounded(parameters["born"]),
-        "eps_inf": None if parameters is None else _rounded(parameters["dielectric"]),
+        "masses": rounded(primitive.masses),
+        "born_charges": None if parameters is None else rounded(parameters["born"]),
+        "eps_inf": None if parameters is None else rounded(parameters["dielectric"]),
         "gamma": {
-            "frequencies_THz": _rounded(phonons.modes.frequencies),
-            "eigenvectors": _rounded(phonons.modes.eigenvectors),
+            "frequencies_THz": rounded(phonons.modes.frequencies),
+            "eigenvectors": rounded(phonons.modes.eigenvectors),
             "irreps": list(phonons.labels),
             "acoustic": phonons.rigid.tolist(),
             "imaginary": (phonons.imaginary + 1).tolist(),
             "directions": [
                 {
-                    "direction": _rounded(along.direction),
-                    "frequencies_THz": _rounded(along.frequencies),
+                    "direction": rounded(along.direction),
+                    "frequencies_THz": rounded(along.frequencies),
                     "partner": (along.partner + 1).tolist(),
-                    "splitting_THz": _rounded(phonons.splitting(along)),
-                    "overlap": _rounded(along.overlap),
+                    "splitting_THz": rounded(phonons.splitting(along)),
+                    "overlap": rounded(along.overlap),
                 }
                 for along in phonons.along
             ],
@@ -130,9 +131,9 @@ def as_record(
             {
                 "from": segment.labels[0],
                 "to": segment.labels[1],
-                "qpoints": _rounded(segment.qpoints),
-                "distances": _rounded(segment.distances),
-                "frequencies_THz": _rounded(segment.frequencies),
+                "qpoints": rounded(segment.qpoints),
+                "distances": rounded(segment.distances),
+                "frequencies_THz": rounded(segment.frequencies),
             }
             for segment in bands
         ],
@@ -196,7 +197,7 @@ def _notes(phonons: GammaPhonons, mixed: bool) -> list[str]:
     notes = []
     imaginary = phonons.imaginary
     if len(imaginary):
-        named = ", ".join(f"{k + 1} ({_number(phonons.modes.frequencies[k], 3)} THz)" for k in imaginary)
+        named = ", ".join(f"{k + 1} ({frequency_text(phonons.modes.frequencies[k], 3)} THz)" for k in imaginary)
         notes.append(f"imaginary: mode{'' if len(imaginary) == 1 else 's'} {named}; the structure is not at a minimum")
     if phonons.along:
         notes.append("without NAC: q = 0 itself, where no direction is given and NAC is inactive")
@@ -214,11 +215,17 @@ def _formula(phonon: Phonopy) -> str:
     return reduced_formula(ase.Atoms(numbers=phonon.primitive.numbers))
 
 
-def _number(value: float, digits: int) -> str:
-    """Imaginary frequencies with an i; what rounds to zero without a sign."""
+def _both_units(value: float) -> str:
+    """THz and cm^-1, in 17 columns."""
+    return f"{frequency_text(value, 3):>8} {frequency_text(value * WAVENUMBER, 1):>8}"
+
+
+def frequency_text(value: float, digits: int) -> str:
+    """A frequency, imaginary ones with an i; what rounds to zero without a sign."""
     text = f"{abs(value):.{digits}f}"
     return text + "i" if value < 0 and float(text) else text
 
 
-def _rounded(values: Any) -> Any:
+def rounded(values: Any) -> Any:
+    """Numbers for JSON, to eight decimals and without negative zeros."""
     return (np.round(np.asarray(values, dtype=np.float64), 8) + 0.0).tolist()

@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from voigt.errors import InputError
-from voigt.response.modes import GammaModes, acoustic, degenerate_sets, gamma_modes, irreps
+from voigt.response.modes import GammaModes, acoustic, degenerate_sets, direction_name, gamma_modes, irreps, rigid
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -65,9 +65,7 @@ class Along:
     @property
     def name(self) -> str:
         """The direction in short, e.g. [100]."""
-        scaled = self.direction / abs(self.direction).max()
-        words = [f"{value:.3g}" for value in np.round(scaled, 3) + 0.0]
-        return f"[{''.join(words) if all(word in ('0', '1') for word in words) else ' '.join(words)}]"
+        return direction_name(self.direction)
 
 
 @dataclass(frozen=True)
@@ -141,6 +139,12 @@ def limit_at_gamma(polar: Phonopy, direction: ArrayLike | None) -> tuple[Array, 
     values, vectors = np.linalg.eigh(_dynamical(polar, direction))
     frequencies = np.sign(values) * np.sqrt(abs(values)) * polar.unit_conversion_factor
     return frequencies, np.ascontiguousarray(vectors.T).reshape(len(values), -1, 3)
+
+
+def optical_limit(polar: Phonopy, direction: ArrayLike) -> Array:
+    """(M - 3,) THz: `limit_at_gamma` without the three modes that are rigid translations, ascending."""
+    frequencies, eigenvectors = limit_at_gamma(polar, direction)
+    return np.asarray(frequencies[~rigid(eigenvectors, np.asarray(polar.primitive.masses))])
 
 
 def match(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[np.int64], Array]:

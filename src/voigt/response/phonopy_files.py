@@ -32,7 +32,11 @@ _LETTERS = ("P", "F", "I", "A", "C", "R")
 
 @dataclass(frozen=True)
 class Files:
-    """What the files say, in Angstrom and eV."""
+    """What the files say, in Angstrom and eV.
+
+    `force_unit` (eV/Angstrom) and `length_unit` (Angstrom) are those of files beside a YAML file; `nac_unit` is
+    e^2/(4 pi eps0) in the units of its code, None for eV and Angstrom.
+    """
 
     cell: PhonopyAtoms
     supercell_matrix: NDArray[np.int64] | None = None
@@ -43,6 +47,7 @@ class Files:
     nac: dict[str, Any] | None = None
     force_unit: float = 1.0
     length_unit: float = 1.0
+    nac_unit: float | None = None
     names: tuple[str, ...] = ()
 
 
@@ -81,8 +86,9 @@ def _from_yaml(path: Path) -> Files:
     units = get_calculator_physical_units(content.calculator)
     length, force = units.distance_to_A, units.force_to_eVperA
     constants = content.force_constants
+    foreign = (length, force) != (1, 1)
     nac = None if content.nac_params is None else dict(content.nac_params)
-    if nac is not None and length != 1:
+    if nac is not None and foreign:
         nac.pop("factor", None)  # of the other units; ours is filled in
     return Files(
         cell=_scaled(content.unitcell, length),
@@ -94,6 +100,7 @@ def _from_yaml(path: Path) -> Files:
         nac=nac,
         force_unit=force,
         length_unit=length,
+        nac_unit=units.nac_factor if foreign else None,
         names=(path.name,),
     )
 
@@ -235,4 +242,6 @@ def attempt(path: str | Path, advice: str, action: Callable[[], ValueT]) -> Valu
         raise
     except Exception as error:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        if isinstance(error, (IndexError, RecursionError, StopIteration, EOFError)):  # parsers that run out of lines
+            reason = "it ends too early or is of another format"
         raise InputError(f"{path}: {reason[:200]}; {advice}") from error

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
-from voigt.response.born_file import PHONOPY_SYMPREC, corrected, parameters_for
+from voigt.response.born_file import PHONOPY_SYMPREC, corrected, parameters_for, unit_factor
 from voigt.response.force_constants import DISPLACEMENT, calculate_force_constants, supercell_for
 from voigt.response.phonopy_files import Files, attempt, axes_of, matrix_of, read_files, scaled_dataset
 
@@ -49,6 +49,9 @@ class Project:
         NAC parameters that the project itself carries (born, dielectric, factor), for its primitive cell; or None.
     notes
         One sentence each: what was done to the force constants, what was left aside.
+    nac_unit
+        e^2/(4 pi eps0) in the units of the code whose files these are: the factor in its BORN. None for eV and
+        Angstrom.
     """
 
     folder: Path
@@ -56,6 +59,7 @@ class Project:
     source: str
     own_nac: dict[str, Any] | None
     notes: tuple[str, ...] = ()
+    nac_unit: float | None = None
 
 
 def read_project(
@@ -84,7 +88,9 @@ def read_project(
     displacement
         Angstrom, with `calculator`.
     symmetrize
-        Make the force constants keep the space group and the acoustic sum rule.
+        Make the force constants keep the space group and the acoustic sum rule. Without, they are what phonopy makes
+        of the forces, which needs the space group where symmetry has saved displacements; a calculator then displaces
+        every atom of the primitive cell.
     symprec
         phonopy's tolerance, Angstrom.
     advance
@@ -108,7 +114,8 @@ def read_project(
         files = replace(files, supercell_matrix=supercell_for(files.cell.cell))
     if primitive_axes is not None:
         files = replace(files, primitive_matrix=axes_of(primitive_axes))
-    phonon = _phonopy(path, files.cell, files.supercell_matrix, files.primitive_matrix, symprec, symmetrize)
+    use_symmetry = symmetrize or calculator is None
+    phonon = _phonopy(path, files.cell, files.supercell_matrix, files.primitive_matrix, symprec, use_symmetry)
     if calculator is not None:
         source, notes = (
             f"{files.names[0]}, calculator",
@@ -118,8 +125,10 @@ def read_project(
         _check_supercell(path, phonon, files)
         source, notes = _set_force_constants(path, home, phonon, files), []
     notes += _check_force_constants(path, phonon, symmetrize)
-    own_nac, problem = _own_nac(home if path.is_dir() else None, phonon, files)
-    return Project(path, phonon, source, own_nac, (*notes, *problem))
+    project = Project(path, phonon, source, None, tuple(notes), files.nac_unit)
+    of_project = path.is_dir() or files.supercell is not None  # a BORN beside a bare structure belongs to anything
+    own_nac, problem = _own_nac(home if of_project else None, project, files)
+    return replace(project, own_nac=own_nac, notes=(*notes, *problem))
 
 
 def unit_cell(project: Project) -> ase.Atoms:
@@ -150,16 +159,40 @@ def with_nac(
     eps_inf
         (3, 3) relative permittivity.
     symmetrize, sum_rule, symprec
-        Steps of `voigt.response.born_file.corrected`. Without `symmetrize` phonopy averages nothing either.
+        Steps of `voigt.response.born_file.corrected`; phonopy takes their result as it is.
     """
     done = corrected(
         unit_cell(project), born_charges, eps_inf, symmetrize=symmetrize, sum_rule=sum_rule, symprec=symprec
     )
-    return with_parameters(project, parameters_for(project.phonon, done.born_charges, done.eps_inf), symmetrize)
+    return with_parameters(project, parameters_for(project.phonon, done.born_charges, done.eps_inf), symmetrize=False)
 
 
-def with_parameters(project: Project, parameters: Mapping[str, Any], symmetrize: bool = True) -> Phonopy:
+def corrected_parameters(
+    project: Project, parameters: Mapping[str, Any], *, symmetrize: bool = True, sum_rule: bool = True
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """NAC parameters of the primitive cell after the steps of `voigt.response.born_file.corrected`, and what they did.
+
+    With both steps these are the ones that phonopy itself uses.
+    """
+    cell, symprec = project.phonon.primitive, project.phonon.symmetry.tolerance
+    atoms = ase.Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
+    done = corrected(
+        atoms, parameters["born"], parameters["dielectric"], symmetrize=symmetrize, sum_rule=sum_rule, symprec=symprec
+    )
+    return {**parameters, "born": done.born_charges, "dielectric": done.eps_inf}, done.steps
+
+
+def with_parameters(project: Project, parameters: Mapping[str, Any], *, symmetrize: bool = True) -> Phonopy:
     """A copy of the project's `Phonopy` with NAC parameters of its primitive cell.
+
+    Parameters
+    ----------
+    project
+        Its own NAC parameters are not used.
+    parameters
+        born (n_atoms, 3, 3) in e, dielectric (3, 3) and factor, as `Phonopy.nac_params` takes them.
+    symmetrize
+        Let phonopy impose space group and sum rule, as it does by default; else the tensors stay as they are.
 
     Raises
     ------
@@ -195,33 +228,35 @@ def read_born(project: Project, path: str | Path) -> dict[str, Any]:
     from phonopy.file_IO import parse_BORN
 
     advice = "it must hold eps_inf and the independent atoms of phonopy's primitive cell"
+    if not Path(path).exists():
+        raise InputError(f"{path} does not exist; {advice}")
     found = attempt(path, advice, lambda: dict(parse_BORN(project.phonon.primitive, filename=path)))
+    if project.nac_unit is not None:
+        found.pop("factor", None)  # in the units of another code; cells and force constants are in ours
     return _complete(path, found, len(project.phonon.primitive))
 
 
 def _complete(path: str | Path, parameters: dict[str, Any], count: int) -> dict[str, Any]:
     """Add the unit factor where the file has none."""
-    from phonopy.physical_units import get_calculator_physical_units
-
     if len(parameters["born"]) != count:
         raise InputError(f"{path}: Born charges of {len(parameters['born'])} atoms, but the primitive cell has {count}")
     if not all(np.isfinite(parameters[key]).all() for key in ("born", "dielectric")):
         raise InputError(f"{path}: Born charges or eps_inf are not finite")
-    parameters.setdefault("factor", get_calculator_physical_units(None).nac_factor)
+    parameters.setdefault("factor", unit_factor())
     return parameters
 
 
-def _own_nac(home: Path | None, phonon: Phonopy, files: Files) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
+def _own_nac(home: Path | None, project: Project, files: Files) -> tuple[dict[str, Any] | None, tuple[str, ...]]:
     """NAC parameters of the YAML file or of BORN beside it; a broken BORN is a note."""
     if files.nac is not None:
         try:
-            return _complete(files.names[0], dict(files.nac), len(phonon.primitive)), ()
+            return _complete(files.names[0], dict(files.nac), len(project.phonon.primitive)), ()
         except InputError as error:
             return None, (f"warning: {error}",)
     if home is None or not (home / "BORN").exists():
         return None, ()
     try:
-        return read_born(Project(home, phonon, "", None), home / "BORN"), ()
+        return read_born(project, home / "BORN"), ()
     except InputError as error:
         return None, (f"warning: {error}",)
 
@@ -269,7 +304,6 @@ def _check_supercell(path: Path, phonon: Phonopy, files: Files) -> None:
 
 def _set_force_constants(path: Path, home: Path, phonon: Phonopy, files: Files) -> str:
     """Force constants from the first source that phonopy would take; returns the names of the files."""
-    from phonopy.cui.load_helper import read_force_constants_from_hdf5
     from phonopy.file_IO import parse_FORCE_CONSTANTS
 
     name = files.names[0]
@@ -285,9 +319,7 @@ def _set_force_constants(path: Path, home: Path, phonon: Phonopy, files: Files) 
     elif constants is None and (home / "force_constants.hdf5").exists():
         name = "force_constants.hdf5"
         advice = "it does not fit the structure, --dim or --primitive-axes"
-        mapping = phonon.primitive.p2s_map
-        # Converted to eV/Angstrom^2 if the file states its unit.
-        constants = attempt(home / name, advice, lambda: read_force_constants_from_hdf5(home / name, p2s_map=mapping))
+        constants = attempt(home / name, advice, lambda: _read_hdf5(home / name, phonon, files))
     elif constants is None and (home / "FORCE_SETS").exists():
         name = "FORCE_SETS"
         dataset = _read_force_sets(home / name, phonon, files)
@@ -301,6 +333,16 @@ def _set_force_constants(path: Path, home: Path, phonon: Phonopy, files: Files) 
             f"{files.names[0]}; add them, or give --calculator"
         )
     return ", ".join(dict.fromkeys((*files.names, name)))
+
+
+def _read_hdf5(path: Path, phonon: Phonopy, files: Files) -> NDArray[np.float64]:
+    """Force constants in eV/Angstrom^2; those of a file that states no unit are in the one of the project's code."""
+    from phonopy.file_IO import read_force_constants_hdf5
+    from phonopy.interface.calculator import get_force_constant_conversion_factor
+
+    constants, unit = read_force_constants_hdf5(path, p2s_map=phonon.primitive.p2s_map, return_physical_unit=True)
+    own = files.force_unit / files.length_unit
+    return np.asarray(constants * (own if unit is None else get_force_constant_conversion_factor(unit, None)))
 
 
 def _has_forces(dataset: Mapping[str, Any] | None) -> bool:
