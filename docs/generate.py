@@ -65,14 +65,18 @@ def recipe_tables() -> str:
 
 
 def option_table(name: str) -> str:
-    """Arguments and options of one command."""
+    """Arguments and options of one command, or of the one that a group stands for."""
     import typer.main
 
     from voigt.cli.main import app
+    from voigt.cli.screen import DEFAULT
 
-    group: Any = typer.main.get_command(app)
+    command: Any = typer.main.get_command(app)
+    for word in name.split():
+        command = command.commands[word]
+    command = command.commands[DEFAULT] if hasattr(command, "commands") else command
     rows = []
-    for option in group.commands[name].params:
+    for option in command.params:
         if option.param_type_name == "argument":
             rows.append([f"`{option.metavar}`", "", option.help])
             continue
@@ -100,7 +104,19 @@ def property_table() -> str:
     return _table(["name", "per", "tensor", "unit", "meaning", "in files"], rows)
 
 
-_TABLES: Mapping[str, Callable[[], str]] = {"recipe": recipe_tables, "properties": property_table}
+def scalar_table() -> str:
+    """What expressions of a screening may name."""
+    from voigt.screening.derived import names_table
+
+    rows = [[f"`{name}`", "" if unit == "1" else unit, meaning] for name, unit, meaning in names_table()]
+    return _table(["name", "unit", "meaning"], rows)
+
+
+_TABLES: Mapping[str, Callable[[], str]] = {
+    "recipe": recipe_tables,
+    "properties": property_table,
+    "screening scalars": scalar_table,
+}
 
 
 def _table_of(name: str) -> str:

@@ -10,10 +10,9 @@ from typing import Any
 
 from voigt.errors import InputError, VoigtError
 from voigt.models.checkpoint import LoadedModel, load_model
-from voigt.prediction import Prediction, Prepared, Settings, merge, predict_prepared, prepare
+from voigt.prediction import Crystal, Prediction, Prepared, Settings, merge, predict_prepared, prepare
 from voigt.shipped import Plan, Share, choose_models
 from voigt.structures.reading import Frame, read
-from voigt.structures.symmetry import Symmetry, find_symmetry
 
 __all__ = ["Failure", "Prediction", "Settings", "load_model", "predict", "predict_frames"]
 
@@ -52,42 +51,52 @@ def predict_planned(frames: Iterable[Frame], plan: Plan) -> Iterator[Prediction 
     """
     chunks = iter(frames)
     while chunk := list(islice(chunks, CHUNK)):
-        # Several models share one search for the space group, which takes longer than a network.
-        symmetries = [_symmetry(frame, plan) for frame in chunk] if len(plan.shares) > 1 else [None] * len(chunk)
-        by_model = [_predict_share(chunk, symmetries, share) for share in plan.shares]
+        # Several models share one search for the space group, which takes longer than a network, and one graph.
+        crystals = share_out(chunk, plan)
+        by_model = [
+            finish_share(chunk, prepare_share(chunk, crystals, share), share) for share in plan.shares
+        ]
         for frame, *results in zip(chunk, *by_model, strict=True):
-            yield _joined(frame, results, plan)
+            yield joined(frame, results, plan)
 
 
-def _symmetry(frame: Frame, plan: Plan) -> Symmetry | None:
-    """None also where there is none: `prepare` then says why."""
-    try:
-        return None if frame.atoms is None else find_symmetry(frame.atoms, plan.shares[0].settings.symprec)
-    except VoigtError:
-        return None
+def share_out(frames: Sequence[Frame], plan: Plan) -> list[Crystal | None]:
+    """What the models of a plan have in common of each crystal; None for a frame without one."""
+    symprec = plan.shares[0].settings.symprec
+    return [None if frame.atoms is None else Crystal(frame.atoms, symprec) for frame in frames]
 
 
-def _predict_share(
-    frames: Sequence[Frame], symmetries: Sequence[Symmetry | None], share: Share
-) -> list[Prediction | str]:
-    """Predictions of one model, or the reason why there is none."""
-    prepared = [_prepare(frame, symmetry, share) for frame, symmetry in zip(frames, symmetries, strict=True)]
+def prepare_share(
+    frames: Sequence[Frame], crystals: Sequence[Crystal | None], share: Share
+) -> list[Prepared | str]:
+    """Graphs for one model, or the reason why there is none."""
+    return [_prepare(frame, crystal, share) for frame, crystal in zip(frames, crystals, strict=True)]
+
+
+def finish_share(frames: Sequence[Frame], prepared: Sequence[Prepared | str], share: Share) -> list[Prediction | str]:
+    """Predictions of one model from its graphs, or the reason why there is none."""
     predictions = iter(
         predict_prepared(share.model, [entry for entry in prepared if isinstance(entry, Prepared)], share.settings)
     )
-    return [entry if isinstance(entry, str) else next(predictions) for entry in prepared]
+    results: list[Prediction | str] = []
+    for frame, entry in zip(frames, prepared, strict=True):
+        result = entry if isinstance(entry, str) else next(predictions)
+        told = isinstance(result, Prediction) or isinstance(entry, str)
+        results.append(result if told else f"{frame.source}, frame {frame.index}: {result}")
+    return results
 
 
-def _prepare(frame: Frame, symmetry: Symmetry | None, share: Share) -> Prepared | str:
+def _prepare(frame: Frame, crystal: Crystal | None, share: Share) -> Prepared | str:
     if frame.atoms is None:
         return frame.describe()
     try:
-        return prepare(share.model, frame.atoms, frame.id, share.settings, symmetry)
+        return prepare(share.model, frame.atoms, frame.id, share.settings, crystal)
     except VoigtError as error:
         return f"{frame.source}, frame {frame.index}: {error}"
 
 
-def _joined(frame: Frame, results: Sequence[Prediction | str], plan: Plan) -> Prediction | Failure:
+def joined(frame: Frame, results: Sequence[Prediction | str], plan: Plan) -> Prediction | Failure:
+    """One crystal's properties from the results of all models of a plan, in the order of its shares."""
     parts = [result for result in results if isinstance(result, Prediction)]
     if not parts:
         return Failure(frame, "; ".join(dict.fromkeys(str(reason) for reason in results)))

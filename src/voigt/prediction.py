@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import ase
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from voigt.errors import DomainError
 from voigt.models.checkpoint import LoadedModel
-from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack
+from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack, with_frames
 from voigt.structures.domain import metal_reason
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.projection import project_atoms, project_crystal, residual
@@ -100,6 +100,9 @@ class Prediction:
     warnings
         One sentence each: unseen elements, likely metals, disagreement within the ensemble, properties that one of
         several models cannot predict for this crystal.
+    members
+        Property per crystal -> (n_members, ...) what each member of an ensemble says, symmetrized like `values`, which
+        is their mean; for the spread of what follows from a tensor. Empty for one network.
     """
 
     id: str
@@ -115,6 +118,7 @@ class Prediction:
     models: Mapping[str, str]
     functionals: Mapping[str, str | None]
     warnings: tuple[str, ...]
+    members: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -128,10 +132,41 @@ class Prepared:
     warnings: tuple[str, ...]
 
 
+@dataclass
+class Crystal:
+    """What several models share of one crystal: each thing is made once, when the first of them needs it.
+
+    Attributes
+    ----------
+    atoms
+        A checked crystal.
+    symprec
+        Tolerance of its space group, Angstrom.
+    """
+
+    atoms: ase.Atoms
+    symprec: float
+    _symmetry: Symmetry | None = None
+    _graphs: dict[tuple[float, bool, bool], CrystalGraph] = field(default_factory=dict)
+
+    def symmetry(self) -> Symmetry:
+        """Space group; InputError if there is none."""
+        if self._symmetry is None:
+            self._symmetry = find_symmetry(self.atoms, self.symprec)
+        return self._symmetry
+
+    def graph(self, cutoff: float, mic: bool, reduce: bool) -> CrystalGraph:
+        """Graph without frames, reduced to the asymmetric unit or not."""
+        key = (cutoff, mic, reduce)
+        if key not in self._graphs:
+            self._graphs[key] = build_graph(self.atoms, cutoff, mic, self.symmetry() if reduce else None)
+        return self._graphs[key]
+
+
 def prepare(
-    model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings, symmetry: Symmetry | None = None
+    model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings, crystal: Crystal | None = None
 ) -> Prepared:
-    """Check a crystal against the model's domain and build its graph; a symmetry already found is not searched again.
+    """Check a crystal against the model's domain and build its graph, from what `crystal` already has of it.
 
     Raises
     ------
@@ -154,7 +189,8 @@ def prepare(
     if settings.functional is not None and settings.functional not in functionals:
         known = ", ".join(functionals) or "none"
         raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
-    symmetry = find_symmetry(atoms, settings.symprec) if symmetry is None else symmetry
+    crystal = Crystal(atoms, settings.symprec) if crystal is None else crystal
+    symmetry = crystal.symmetry()
     asked = settings.properties or model.hypers.properties
     delicate = any(PROPERTIES[entry].insulators_only for entry in asked if entry in PROPERTIES)
     reason = metal_reason(atoms, symmetry) if delicate else None
@@ -163,19 +199,24 @@ def prepare(
             f"probably a metal ({reason}): charges, permittivities and piezoelectricity are defined for insulators only"
         )
     options = model.hypers.frame_options
-    graph = build_graph(
-        atoms,
-        model.hypers.cutoff,
-        mic=model.hypers.neighbors == "mic",
-        symmetry=symmetry if settings.symmetrize else None,
+    reduce = settings.symmetrize and (options is None or options.reduce)
+    graph = crystal.graph(model.hypers.cutoff, model.hypers.neighbors == "mic", reduce)
+    if options is not None:
+        group = symmetry if settings.symmetrize else None
+        graph = with_frames(graph, atoms, replace(options, symprec=settings.symprec), group)
+    graph = replace(
+        graph,
         functional=settings.functional if model.hypers.functionals else None,
-        frame=None if options is None else replace(options, symprec=settings.symprec),
+        space_group=symmetry.number if settings.symmetrize else 0,
     )
     return Prepared(name, atoms, symmetry, graph, (*warnings, *graph.warnings))
 
 
-def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings: Settings) -> list[Prediction]:
-    """Predict for any number of crystals, batch by batch, in the given order.
+def predict_prepared(
+    model: LoadedModel, prepared: Sequence[Prepared], settings: Settings
+) -> list[Prediction | str]:
+    """Predict for any number of crystals, batch by batch, in the given order; instead of a prediction the reason why
+    there is none: not enough memory for this crystal alone, or values that are not finite.
 
     Raises
     ------
@@ -189,19 +230,60 @@ def predict_prepared(model: LoadedModel, prepared: Sequence[Prepared], settings:
             f"model '{model.name}' does not predict {', '.join(absent)}; "
             f"it predicts {', '.join(model.hypers.properties)}"
         )
-    predictions: list[Prediction] = []
+    results: list[Prediction | str] = []
     for indices in pack([entry.graph.num_edges for entry in prepared], settings.max_edges):
-        chosen = [prepared[i] for i in indices]
-        batch = collate([entry.graph for entry in chosen])
-        means, corrected, spreads = _ensemble(model, batch, names, settings.sum_rule)
-        starts = np.concatenate([[0], np.cumsum(batch.num_atoms.numpy())])
-        for k, entry in enumerate(chosen):
-            atoms_rows = slice(int(starts[k]), int(starts[k + 1]))
-            raw = {n: _rows(v, n, k, atoms_rows) for n, v in means.items()}
-            spread = {n: _rows(v, n, k, atoms_rows) for n, v in spreads.items()}
-            neutral = {n: _rows(v, n, k, atoms_rows) for n, v in corrected.items()}
-            predictions.append(_finish(model, entry, raw, neutral, spread, settings))
-    return predictions
+        results += _predict_batch(model, [prepared[i] for i in indices], names, settings)
+    return results
+
+
+def _predict_batch(
+    model: LoadedModel, chosen: Sequence[Prepared], names: Sequence[str], settings: Settings
+) -> list[Prediction | str]:
+    """One batch; in halves if it does not fit into memory."""
+    try:
+        batch = collate([entry.graph for entry in chosen]).to(model.device)
+        means, corrected, spreads, members = _ensemble(model, batch, names, settings.sum_rule)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        exhausted = True
+    else:
+        exhausted = False
+    if exhausted:  # outside the handler, whose traceback keeps the tensors of the failed attempt alive
+        if len(chosen) == 1:
+            size = chosen[0].graph
+            return [
+                f"{chosen[0].id}: not enough memory for its {size.num_atoms} atoms and {size.num_edges} neighbours; "
+                "use a machine with more, or a smaller cell"
+            ]
+        half = len(chosen) // 2
+        parts = (chosen[:half], chosen[half:])
+        return [result for part in parts for result in _predict_batch(model, part, names, settings)]
+    starts = np.concatenate([[0], np.cumsum([entry.graph.num_atoms for entry in chosen])])
+    results: list[Prediction | str] = []
+    for k, entry in enumerate(chosen):
+        atoms_rows = slice(int(starts[k]), int(starts[k + 1]))
+        raw = {n: _rows(v, n, k, atoms_rows) for n, v in means.items()}
+        spread = {n: _rows(v, n, k, atoms_rows) for n, v in spreads.items()}
+        neutral = {n: _rows(v, n, k, atoms_rows) for n, v in corrected.items()}
+        wild = [name for name, value in raw.items() if not np.isfinite(value).all()]
+        if wild:
+            results.append(
+                f"{entry.id}: model '{model.name}' gives {', '.join(wild)} that is not finite; "
+                "the crystal is too far from its training set"
+            )
+        else:
+            own = {n: _finished(v[:, k], entry, n, settings) for n, v in members.items()}
+            results.append(replace(_finish(model, entry, raw, neutral, spread, settings), members=own))
+    return results
+
+
+def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
+    """Accelerators raise a class of their own, the processor's allocator a RuntimeError that says so."""
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(error)
+    return "DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text
 
 
 def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[str] = ()) -> Prediction:
@@ -222,6 +304,7 @@ def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[
         values=_united([part.values for part in parts], names),
         raw=_united([part.raw for part in parts], names),
         spread=_united([part.spread for part in parts], names),
+        members=_united([part.members for part in parts], names),
         units=_united([part.units for part in parts], names),
         drift=next((part.drift for part in parts if part.drift is not None), None),
         residual=_united([part.residual for part in parts], names),
@@ -253,19 +336,23 @@ def _contradictions(prediction: Prediction) -> list[str]:
 
 def _ensemble(
     model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Mean over the members before and after their own sum rule, and the standard deviation of what is delivered."""
+) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
+    """Mean over the members before and after their own sum rule, the standard deviation of what is delivered, and
+    what each member says of properties per crystal.
+    """
     with torch.no_grad():
         outputs = [member.predict_both(batch) for member in model.members]
-    means, neutral, spreads = {}, {}, {}
+    means, neutral, spreads, members = {}, {}, {}, {}
     for name in names:
-        raws = torch.stack([raw[name] for raw, _ in outputs]).double()
+        raws = torch.stack([raw[name] for raw, _ in outputs]).cpu().double()
         means[name] = raws.mean(dim=0)
-        stack = torch.stack([own[name] for _, own in outputs]).double()
+        stack = torch.stack([own[name] for _, own in outputs]).cpu().double()
         neutral[name] = stack.mean(dim=0)
         if len(outputs) > 1:
             spreads[name] = (stack if sum_rule else raws).std(dim=0)
-    return means, neutral, spreads
+            if PROPERTIES[name].per == "crystal":
+                members[name] = stack
+    return means, neutral, spreads, members
 
 
 def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
@@ -273,6 +360,14 @@ def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
     if prop.per == "atom":
         return project_atoms(tensor, rotations, torch.as_tensor(symmetry.permutations))
     return project_crystal(tensor, rotations, prop.rank)
+
+
+def _finished(members: Tensor, entry: Prepared, name: str, settings: Settings) -> NDArray[np.float64]:
+    """Tensors of one crystal, (n_members, ...), symmetrized if the prediction is."""
+    prop = PROPERTIES[name]
+    if not (settings.symmetrize and prop.rank):
+        return members.numpy()
+    return np.stack([_projected(member, prop, entry.symmetry).numpy() for member in members])
 
 
 def _largest_rms(spread: NDArray[np.float64]) -> float:

@@ -15,7 +15,7 @@ from typer.testing import Result
 import voigt as package
 
 Call = Callable[..., Result]
-COMMANDS = ("predict", "train", "evaluate", "explain", "phonons", "infrared", "models")
+COMMANDS = ("predict", "train", "evaluate", "explain", "phonons", "infrared", "screen", "models")
 HEAVY = {
     "torch",
     "numpy",

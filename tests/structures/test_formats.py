@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import ase.db
@@ -327,3 +331,66 @@ def test_poscar_of_vasp_4_finds_its_potcar(tmp_path: Path) -> None:
     assert "cannot be read as POSCAR" in trouble(only(read(path)))
     (tmp_path / "POTCAR").write_text("   TITEL  = PAW_PBE Cs_sv 08Apr2002\n   TITEL  = PAW_PBE Cl 06Sep2000\n")
     assert read_one(path).get_chemical_formula() == "ClCs"
+
+
+# ---- packed files, JSON lines
+
+
+@pytest.mark.parametrize("pack", [gzip, bz2, lzma])
+@pytest.mark.parametrize("name", ["ZnO.cif", "POSCAR", "ZnO.extxyz", "ZnO.json", "ZnO.jsonl", "unnamed"])
+def test_packed_files_agree_with_plain_ones(tmp_path: Path, name: str, pack: ModuleType) -> None:
+    plain = tmp_path / name
+    if "json" in name:
+        plain.write_text(json.dumps(pymatgen_structure().as_dict()))
+    else:
+        ase.io.write(plain, wurtzite(), format={"ZnO.cif": "cif", "ZnO.extxyz": "extxyz"}.get(name, "vasp"))
+    suffix = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[pack]
+    packed = tmp_path / f"{name}{suffix}"
+    packed.write_bytes(pack.compress(plain.read_bytes()))
+    frame, expected = only(read(packed)), only(read(plain))
+    assert same_crystal(good(frame), good(expected), tolerance=0.0)
+    assert frame.id == expected.id
+    packed.rename(tmp_path / "other")  # the content tells
+    assert np.array_equal(read_one(tmp_path / "other").positions, good(expected).positions)
+
+
+def test_a_packed_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
+    frames = [wurtzite() for _ in range(200)]
+    for number, atoms in enumerate(frames):
+        atoms.rattle(0.05, seed=number)
+    ase.io.write(tmp_path / "many.xyz", frames)
+    packed = gzip.compress((tmp_path / "many.xyz").read_bytes())
+    (tmp_path / "many.xyz.gz").write_bytes(packed[: len(packed) // 2])
+    found = list(read(tmp_path / "many.xyz.gz"))
+    assert 90 < len(found) < 110
+    assert all(same_crystal(good(one), other) for one, other in zip(found[:-1], frames, strict=False))
+    assert "Compressed file ended" in trouble(found[-1])
+
+
+def test_folders_hold_packed_files_and_lines_of_structures(tmp_path: Path) -> None:
+    line = json.dumps(pymatgen_structure().as_dict()) + "\n"
+    (tmp_path / "a.json.gz").write_bytes(gzip.compress(line.encode()))
+    (tmp_path / "b.json.gz").write_bytes(gzip.compress(b'{"frequencies": [1]}'))
+    (tmp_path / "c.jsonl").write_text(line * 2)
+    (tmp_path / "d.jsonl").write_text('{"time": 1}\n')
+    (tmp_path / "e.json").write_text(line * 2)
+    (tmp_path / "f.json.gz").write_bytes(gzip.compress(line.encode())[:20])
+    frames = list(read(tmp_path))
+    assert [frame.id for frame in frames] == ["a", "c:0", "c:1", "e:0", "e:1", "f"]
+    assert [frame.problem is None for frame in frames] == [True] * 5 + [False]
+
+
+def test_packed_databases_are_named_as_such(tmp_path: Path) -> None:
+    for name in ("rows.db", "rows.json"):
+        with ase.db.connect(tmp_path / name) as database:
+            database.write(wurtzite())
+        packed = tmp_path / f"{name}.gz"
+        packed.write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+        assert "give the unpacked file" in trouble(only(read(packed)))
+
+
+def test_a_text_without_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "bomb.cif.gz"
+    path.write_bytes(gzip.compress(b"data_x\n" + b" " * 10_000_000))
+    monkeypatch.setattr("voigt.structures.formats._LARGEST", 1000)
+    assert "million characters; split it" in trouble(only(read(path)))

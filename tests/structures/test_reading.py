@@ -161,7 +161,7 @@ def test_other_objects_are_refused(thing: Any) -> None:
         ("list.json", b"[]", "holds no structure"),
         ("journal.cif", b"data_global\n_journal_year 1913\n", "holds no structure"),
         ("notes.txt", b"nothing to see\n", "unknown format"),
-        ("POSCAR.gz", b"\x1f\x8b\x08\x00binary", "unknown format"),
+        ("POSCAR.gz", b"\x1f\x8b\x08\x00binary", "cannot be read as a structure file: Compressed file ended"),
         ("binary.xyz", bytes(range(256)), "are not a frame"),
         ("half.json", b'{"lattice": ', "cannot be read as pymatgen JSON"),
         ("other.json", b'{"a": 1}', "not a pymatgen Structure"),

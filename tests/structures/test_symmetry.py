@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import ase
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from ase.spacegroup import crystal
 from tests import crystals
 
 from voigt.errors import InputError
-from voigt.structures.symmetry import Symmetry, crystal_system, find_symmetry
+from voigt.structures import symmetry as module
+from voigt.structures.symmetry import Symmetry, crystal_system, find_symmetry, nearest_orthogonal
 
 # Crystal -> number, symbol, point group, system, inversion centre, operations in the cell given, orbits.
 KNOWN = {
@@ -275,4 +278,81 @@ def test_a_distorted_crystal_has_no_operation_but_the_identity():
 def test_atoms_on_top_of_each_other_are_an_input_error():
     atoms = ase.Atoms("Na2", [(0, 0, 0), (0, 0, 0)], cell=4 * np.eye(3), pbc=True)
     with pytest.raises(InputError, match="Na2"):
+        find_symmetry(atoms)
+
+
+def test_rock_salt_is_not_given_to_spglib_unless_labels_of_sites_are_read(monkeypatch):
+    # 18 ms of 18.4 are spent there.
+    asked = []
+    search = spglib.get_symmetry_dataset
+
+    def counted(*args, **options):
+        asked.append(args)
+        return search(*args, **options)
+
+    monkeypatch.setattr(spglib, "get_symmetry_dataset", counted)
+    found = find_symmetry(crystals.rocksalt())
+    assert (found.number, len(found.rotations), len(asked)) == (225, 48, 0)
+    assert set(found.site_symmetries) == {"m-3m"}
+    assert sorted(found.wyckoffs) == ["a", "b"]
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("name", ["zincblende", "baddeleyite"])
+@pytest.mark.parametrize("read", [False, True])
+def test_symmetry_goes_to_other_processes(name, read):
+    found = find_symmetry(getattr(crystals, name)())
+    labels = found.wyckoffs if read else None
+    other = pickle.loads(pickle.dumps(found))
+    assert np.array_equal(other.permutations, found.permutations)
+    assert np.array_equal(other.rotations, found.rotations)
+    assert other.wyckoffs == (labels or found.wyckoffs)
+    assert (other.international, other.site_symmetries) == (found.international, found.site_symmetries)
+
+
+@pytest.mark.parametrize("name", ["baddeleyite", "copper_tungstate", "rutile", "corundum", "rocksalt"])
+def test_permutations_by_pairs_by_tree_and_one_by_one_agree(name, monkeypatch):
+    atoms = getattr(crystals, name)().repeat((2, 1, 1))
+    described = module.Description(atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    dataset = described.dataset(1e-3)
+    given = (described, dataset.rotations, dataset.translations)
+    by_pairs = module._permutations(*given, 1e-3)
+    # A tolerance of nothing leaves every operation to the comparison of all atoms with all.
+    one_by_one = module._permutations(*given, 0.0)
+    monkeypatch.setattr(module, "PAIRS_AT_ONCE", 7)
+    by_tree = np.empty_like(by_pairs)
+    assert len(module._from_tree(*given, 1e-3, by_tree)) == 0
+    assert len(by_pairs) > 1
+    assert np.array_equal(by_pairs, by_tree)
+    assert np.array_equal(by_pairs, one_by_one)
+    assert np.array_equal(by_pairs, module._permutations(*given, 1e-3))
+
+
+def test_a_large_cell_without_symmetry():
+    random = np.random.default_rng(6)
+    grid = np.stack(np.meshgrid(*[np.arange(12)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
+    chosen = grid[random.permutation(len(grid))[:1500]]
+    atoms = ase.Atoms(
+        numbers=random.choice([8, 14, 22], 1500),
+        scaled_positions=(chosen + random.uniform(0, 0.4, (1500, 3))) / 12,
+        cell=36 * np.eye(3),
+        pbc=True,
+    )
+    found = find_symmetry(atoms)
+    assert found.number == 1
+    assert np.array_equal(found.permutations, [np.arange(1500)])
+
+
+def test_nearest_orthogonal_matrices():
+    random = np.random.default_rng(8)
+    for size in (1e-6, 1e-3, 0.02, 0.3):
+        matrices = np.stack([crystals.random_rotation(seed, 1 - 2 * (seed % 2)) for seed in range(20)])
+        matrices = matrices + size * random.normal(size=matrices.shape) / 3
+        left, _, right = np.linalg.svd(matrices)
+        np.testing.assert_allclose(nearest_orthogonal(matrices), left @ right, atol=1e-12)
+
+
+def test_a_flat_cell_is_an_input_error():
+    atoms = ase.Atoms("NaCl", [(0, 0, 0), (1, 1, 1)], cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]], pbc=True)
+    with pytest.raises(InputError, match="ClNa"):
         find_symmetry(atoms)

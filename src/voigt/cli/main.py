@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -13,6 +14,7 @@ from voigt.cli.infrared import infrared
 from voigt.cli.models import models
 from voigt.cli.phonons import phonons
 from voigt.cli.predict import predict
+from voigt.cli.screen import screen
 from voigt.cli.train import train
 
 app = typer.Typer(
@@ -25,6 +27,7 @@ app = typer.Typer(
 )
 for command in (predict, train, evaluate, explain, phonons, infrared, models):
     app.command()(command)
+app.add_typer(screen, name="screen")
 
 
 def _print_version(wanted: bool) -> None:
@@ -44,4 +47,6 @@ def options(
 
 def run() -> None:
     """Entry point. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong, 130 interrupted."""
+    # spglib prints when it tries another tolerance; what matters of it comes back as a result or an error.
+    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     app()

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from voigt.cli.faults import tell
 
 SECONDS = 60.0
 
 
+class Advance(Protocol):
+    """Says that `count` more items are done."""
+
+    def __call__(self, count: int = 1, /) -> None: ...
+
+
 @contextmanager
-def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterator[Callable[[], None]]:
-    """Give a function to call after each item.
+def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterator[Advance]:
+    """Give a function to call after each item, or after several with their number.
 
     Parameters
     ----------
@@ -26,7 +33,7 @@ def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterat
         Show nothing.
     """
     if quiet:
-        yield lambda: None
+        yield lambda _=1: None
     elif sys.stderr.isatty():
         with _bar(what, total) as advance:
             yield advance
@@ -35,7 +42,7 @@ def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterat
 
 
 @contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[[], None]]:
+def _bar(what: str, total: int | None) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -43,16 +50,16 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[[], None]]:
     # Standard output may be a pipe: the bar must not take what belongs there.
     with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as bar:
         task = bar.add_task(what, total=total)
-        yield lambda: bar.advance(task)
+        yield lambda count=1: bar.advance(task, count)
 
 
-def _lines(what: str, total: int | None) -> Callable[[], None]:
+def _lines(what: str, total: int | None) -> Advance:
     start = last = time.monotonic()
     done = 0
 
-    def advance() -> None:
+    def advance(count: int = 1, /) -> None:
         nonlocal last, done
-        done += 1
+        done += count
         now = time.monotonic()
         if now - last >= SECONDS:
             last = now

@@ -54,15 +54,33 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A trained model: one network, or an ensemble whose mean is the prediction and whose spread is reported."""
+    """A trained model: one network, or an ensemble whose mean is the prediction and whose spread is reported.
+
+    Attributes
+    ----------
+    name
+        Name of the shipped model, or stem of the file.
+    members
+        Networks, in evaluation mode.
+    card
+        What the file says of itself.
+    path
+        The file; None for networks from memory.
+    """
 
     name: str
     members: tuple[Network, ...]
     card: ModelCard
+    path: Path | None = None
 
     @property
     def hypers(self) -> NetworkHypers:
         return self.members[0].hypers
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks are; batches are moved there."""
+        return next(self.members[0].parameters()).device
 
 
 def save_model(members: Sequence[Network], path: str | Path, card: ModelCard) -> None:
@@ -134,7 +152,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
         fault = f"predicts properties unknown to this release ({', '.join(unknown)})" if unknown else "holds no network"
         raise WeightsError(f"{path} {fault}; install the release that wrote it or train again")
     members = tuple(_restore(build_network(entry), k, tensors, path) for k, entry in enumerate(hypers))
-    return LoadedModel(path.stem, members, card)
+    return LoadedModel(path.stem, members, card, path)
 
 
 def _card(stored: Mapping[str, Any]) -> ModelCard:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import ase
 import numpy as np
@@ -16,6 +17,13 @@ from ase.io.cif import CIFBlock, parse_cif
 
 from voigt.errors import InputError
 from voigt.structures.parsed import Parsed, attempt
+
+if TYPE_CHECKING:
+    from ase.db.core import Database
+    from ase.db.row import AtomsRow
+
+ROWS_AT_ONCE = 500
+"""Rows of a database that are in memory together."""
 
 
 class _NamedText(io.StringIO):
@@ -99,7 +107,6 @@ def read_database(path: Path, kind: str) -> Iterator[Parsed]:
     Key-value pairs and data of a row become info.
     """
     from ase.db import connect
-    from ase.db.row import AtomsRow
 
     def build(row: AtomsRow) -> ase.Atoms:
         atoms: ase.Atoms = row.toatoms()
@@ -109,8 +116,25 @@ def read_database(path: Path, kind: str) -> Iterator[Parsed]:
     if kind == "db":
         _require_systems_table(path)
     with connect(str(path), type=kind) as database:
-        for row in database.select():
+        for row in _rows(database) if kind == "db" else database.select():
             yield attempt(partial(build, row), "ASE database")
+
+
+def count_rows(path: Path) -> int:
+    """How many structures an SQLite database of ASE holds; InputError if it is another program's."""
+    from ase.db import connect
+
+    _require_systems_table(path)
+    with connect(str(path), type="db") as database:
+        return int(database.count())
+
+
+def _rows(database: Database) -> Iterator[AtomsRow]:
+    """All rows in the order of their ids; `select` alone would fetch them at once."""
+    last = 0
+    while rows := list(database.select(f"id>{last}", sort="id", limit=ROWS_AT_ONCE)):
+        yield from rows
+        last = rows[-1].id
 
 
 def _require_systems_table(path: Path) -> None:

@@ -204,7 +204,6 @@ def build_graph(
     """
     pairs = neighbor_list(atoms, cutoff, mic)
     count = len(atoms)
-    lattice, frames, operations, warnings = _frames(atoms, frame, symmetry)
     whole = frame is not None and not frame.reduce
     if symmetry is None or whole or len(np.unique(symmetry.orbits)) == count:
         representative, orbit, rotation = np.arange(count), np.arange(count), None
@@ -214,32 +213,52 @@ def build_graph(
         rotation = torch.as_tensor(symmetry.orbit_rotations, dtype=dtype)
         keep = symmetry.orbits[pairs.target] == pairs.target
         source, target, vector = pairs.source[keep], orbit[pairs.target[keep]], pairs.vector[keep]
-    return CrystalGraph(
+    cell, none = torch.tensor(atoms.cell.array, dtype=dtype), torch.empty((0, 3, 3), dtype=dtype)
+    graph = CrystalGraph(
         numbers=torch.tensor(atoms.numbers, dtype=torch.int64),
-        cell=torch.tensor(atoms.cell.array, dtype=dtype),
+        cell=cell,
         representative=torch.as_tensor(representative),
         orbit=torch.as_tensor(orbit),
         rotation=rotation,
         edge_source=torch.as_tensor(source),
         edge_target=torch.as_tensor(target),
         edge_vector=torch.as_tensor(vector, dtype=dtype),
+        lattice=cell,
+        frames=none,
+        operations=none,
+        functional=functional,
+        targets={} if targets is None else targets,
+        space_group=0 if symmetry is None else symmetry.number,
+    )
+    return graph if frame is None else with_frames(graph, atoms, frame, symmetry)
+
+
+def with_frames(
+    graph: CrystalGraph, atoms: ase.Atoms, options: FrameOptions, symmetry: Symmetry | None
+) -> CrystalGraph:
+    """The graph of a crystal with canonical frames added; several networks may share all the rest.
+
+    Raises
+    ------
+    InputError
+        The cell has no canonical frame (it is singular, or no primitive cell is found).
+    """
+    lattice, frames, operations, warnings = _frames(atoms, options, symmetry)
+    dtype = graph.cell.dtype
+    return replace(
+        graph,
         lattice=torch.as_tensor(lattice, dtype=dtype),
         frames=torch.as_tensor(frames, dtype=dtype),
         operations=torch.as_tensor(operations, dtype=dtype),
-        functional=functional,
-        targets={} if targets is None else targets,
         warnings=warnings,
-        space_group=0 if symmetry is None else symmetry.number,
     )
 
 
 def _frames(
-    atoms: ase.Atoms, options: FrameOptions | None, symmetry: Symmetry | None
+    atoms: ase.Atoms, options: FrameOptions, symmetry: Symmetry | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], tuple[str, ...]]:
     """Lattice in canonical axes, frames, operations that finish their mean, and what is to be said of them."""
     none = np.empty((0, 3, 3))
-    if options is None:
-        return atoms.cell.array, none, none, ()
     known = None if symmetry is None or symmetry.symprec != options.symprec else symmetry.primitive
     lattice = standard_lattice(atoms, options.cell, options.symprec, known)
     if options.mode == "none":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.parsed import ID_KEYS, Parsed, attempt
+from voigt.structures.parsed import ID_KEYS, Parsed, attempt, own_id
 
 LABEL = "pymatgen JSON"
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?![a-z])")
@@ -28,7 +28,30 @@ def read_pymatgen_json(text: str) -> Iterator[Parsed]:
     """
     document = json.loads(text)
     for entry in document if isinstance(document, list) else [document]:
-        yield attempt(partial(atoms_from_dict, entry), LABEL)
+        yield _parse_entry(entry)
+
+
+def read_json_lines(lines: Iterable[str]) -> Iterator[Parsed]:
+    """Structures of a text with one JSON document a line, each as `read_pymatgen_json` takes it; blank lines are none.
+
+    A line that is no JSON becomes a problem; the others are read.
+    """
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield _parse_line(number, line)
+
+
+def _parse_line(number: int, line: str) -> Parsed:
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+        return Parsed(problem=f"line {number} is no JSON document ({reason}); write one structure a line")
+    return _parse_entry(entry)
+
+
+def _parse_entry(entry: object) -> Parsed:
+    return attempt(partial(atoms_from_dict, entry), LABEL, own_id(entry) if isinstance(entry, Mapping) else None)
 
 
 def atoms_from_dict(entry: object) -> ase.Atoms:

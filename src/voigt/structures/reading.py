@@ -14,7 +14,7 @@ import ase
 
 from voigt.errors import InputError
 from voigt.structures.checks import problems
-from voigt.structures.formats import is_structure_file, parse_file, parse_stream
+from voigt.structures.formats import bare_name, is_structure_file, parse_file, parse_stream
 from voigt.structures.parsed import Parsed, attempt, guard, own_id
 from voigt.structures.pymatgen_json import LABEL, atoms_from_dict
 
@@ -71,9 +71,10 @@ def read(inputs: Inputs) -> Iterator[Frame]:
     Parameters
     ----------
     inputs
-        A path (CIF, POSCAR, extended XYZ, vasprun.xml (last ionic step), ASE database, pymatgen JSON), "-" for
-        standard input, a folder of such files, an ase.Atoms, a pymatgen Structure or its `as_dict()`, or an iterable
-        of any of these. Files are read as frames are asked for; extended XYZ and databases frame by frame.
+        A path (CIF, POSCAR, extended XYZ, vasprun.xml (last ionic step), ASE database, pymatgen JSON, one or one a
+        line; all but databases also packed by gzip, bzip2 or xz), "-" for standard input, a folder of such files, an
+        ase.Atoms, a pymatgen Structure or its `as_dict()`, or an iterable of any of these. Files are read as frames
+        are asked for; extended XYZ, JSON lines and databases frame by frame.
 
     Returns
     -------
@@ -167,8 +168,8 @@ def _frames(items: Iterable[Source], several: bool) -> Iterator[Frame]:
     for position, item in enumerate(items):
         if isinstance(item, str | os.PathLike):
             source = os.fspath(item)
-            stem = "stdin" if source == "-" else Path(source).stem
-            for index, several_here, parsed in _numbered(_parse_path(source)):
+            stem = "stdin" if source == "-" else bare_name(Path(source))
+            for index, several_here, parsed in numbered(_parse_path(source)):
                 yield _frame(source, index, f"{stem}:{index}" if several_here else stem, parsed, used)
         else:
             default = f"structure:{position}" if several else "structure"
@@ -186,7 +187,7 @@ def _parse_object(item: ase.Atoms | SupportsAsDict | Mapping[str, Any]) -> Parse
     return attempt(lambda: atoms_from_dict(item if isinstance(item, Mapping) else item.as_dict()), LABEL)
 
 
-def _numbered(items: Iterator[Parsed]) -> Iterator[tuple[int, bool, Parsed]]:
+def numbered(items: Iterator[Parsed]) -> Iterator[tuple[int, bool, Parsed]]:
     """Items with their index and whether there is more than one: known by looking one item ahead."""
     index = 0
     current = next(items, None)

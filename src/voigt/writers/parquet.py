@@ -73,12 +73,21 @@ def _fields(properties: Sequence[str]) -> list[Any]:
 
     fields = [pa.field("id", pa.string()), pa.field("formula", pa.string()), pa.field("spacegroup", pa.int16())]
     for name in properties:
-        prop = PROPERTIES[name]
-        kind = pa.list_(pa.float64()) if prop.rank or prop.per == "atom" else pa.float64()
-        fields += [pa.field(name, kind, metadata={"unit": prop.unit, "meaning": prop.meaning})]
-        fields += [pa.field(f"{name}_{text}", pa.string()) for text in ("model", "functional")]
-        fields += [pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit})]
+        fields += property_fields(name)
     return [*fields, pa.field("warnings", pa.list_(pa.string()))]
+
+
+def property_fields(name: str) -> list[Any]:
+    """Columns of one property, see `write_parquet`."""
+    import pyarrow as pa
+
+    prop = PROPERTIES[name]
+    kind = pa.list_(pa.float64()) if prop.rank or prop.per == "atom" else pa.float64()
+    return [
+        pa.field(name, kind, metadata={"unit": prop.unit, "meaning": prop.meaning}),
+        *(pa.field(f"{name}_{text}", pa.string()) for text in ("model", "functional")),
+        pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit}),
+    ]
 
 
 def _groups(items: Iterable[Prediction], size: int) -> Iterator[list[Prediction]]:
