@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,17 +108,17 @@ def speed(path: Path, atoms: list[ase.Atoms], name: str, rounds: int) -> None:
     """Rates and shares of one property."""
     job = Job((name,), settings=Settings(allow_unseen=True))
     best: dict[str, float] = {}
-    starts: dict[int, float] = {}
+    starts: dict[str, float] = {}
     work: dict[str, float] = {}
     for turn in range(rounds):
         timing.log(f"{name}: round {turn + 1} of {rounds}")
         for title, call in loops(atoms, name).items():
             best[title] = max(best.get(title, 0.0), call())
-        for workers in (1, 2):
-            title = f"screening, {workers} process{'es' if workers > 1 else ''}"
-            rate, start, session = screened(path, job, workers)
+        for workers, compiled in ((1, False), (2, False), (2, True)):
+            title = f"screening, {workers} process{'es' if workers > 1 else ''}{', `--compile`' if compiled else ''}"
+            rate, start, session = screened(path, replace(job, compile=compiled), workers)
             if rate > best.get(title, 0.0):
-                best[title], starts[workers] = rate, start
+                best[title], starts[title] = rate, start
                 work = session["work"] if workers == 1 else work
     loop = [best[title] for title in list(best)[:2]]
     rows = [[title, f"{rate:.1f}", *(f"{rate / slow:.1f}" for slow in loop)] for title, rate in best.items()]
@@ -127,7 +128,8 @@ def speed(path: Path, atoms: list[ase.Atoms], name: str, rounds: int) -> None:
     total = sum(work.values())
     shares = ", ".join(f"{kind} {100 * work[kind] / total:.1f} %" for kind in KINDS)
     print(f"\nOne process spends its time on: {shares}; {1e3 * total / job_size(path):.2f} ms per crystal.")
-    print(f"First part after {starts[1]:.1f} s with one process, {starts[2]:.1f} s with two, their start included.")
+    firsts = ", ".join(f"{seconds:.1f} s ({title.removeprefix('screening, ')})" for title, seconds in starts.items())
+    print(f"First part, start of the processes included, after {firsts}.")
 
 
 def job_size(path: Path) -> int:

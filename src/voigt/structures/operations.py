@@ -33,8 +33,7 @@ LOWEST_ORDER = 8
 """Order of the point group of a lattice below which spglib is as quick."""
 
 COMPARISONS = 2_500
-"""Pairs of atoms, over all operations, that are compared in one go for each operation of the lattice; spglib is as
-quick where there would be more."""
+"""Pairs of atoms compared in one go, for each operation of the lattice; spglib is as quick where there are more."""
 
 MANY = 1_000
 """Atoms above which spglib is as quick."""
@@ -169,11 +168,9 @@ def search_operations(
     if np.count_nonzero(candidates.chosen == 0) == 1:
         return _named_operations(crystal, _confirmed(crystal, candidates, symprec))
     translations = _confirmed(crystal, candidates.among(candidates.chosen == 0), symprec)
-    if translations is None:
-        return None
-    if len(translations.shifts) == 1:
-        return _named_operations(crystal, _confirmed(crystal, candidates, symprec))
-    return _with_translations(crystal, translations, numbers, symprec)
+    if translations is not None and len(translations.shifts) > 1:
+        return _with_translations(crystal, translations, numbers, symprec)
+    return None if translations is None else _named_operations(crystal, _confirmed(crystal, candidates, symprec))
 
 
 def _named_operations(crystal: _Crystal, found: _Found | None) -> Operations | None:
@@ -198,10 +195,8 @@ def _with_translations(
     vectors = lattice_basis([*(count * np.eye(3, dtype=int)).tolist(), *parts.astype(int).tolist()]) / count
     fits = np.abs(exact - parts).max() < 0.25 and round(abs(float(np.linalg.det(vectors))) * count, 6) == 1
     further = _reduction(vectors @ crystal.cell, symprec) if fits else None
-    if further is None:
-        return None
-    basis = further @ vectors
-    inner = lattice_rotations(basis @ crystal.cell, symprec)
+    basis = vectors if further is None else further @ vectors
+    inner = None if further is None else lattice_rotations(basis @ crystal.cell, symprec)
     if inner is None:
         return None
     kept = np.unique(translations.permutations.min(axis=0))
@@ -223,13 +218,9 @@ def _with_translations(
     everywhere = _confirmed(replace(crystal, limit=limit * count), kept_operations, symprec)
     if everywhere is None or len(everywhere.shifts) != len(rotations):
         return None
-    permutations = translations.permutations[:, everywhere.permutations]  # (n_translations, n_rotations, n_atoms)
-    return Operations(
-        np.tile(_cartesian(rotations, crystal.cell), (count, 1, 1)),
-        permutations.reshape(-1, len(numbers)),
-        primitive.cell,
-        named.group,
-    )
+    permutations = translations.permutations[:, everywhere.permutations].reshape(-1, len(numbers))
+    turned = np.tile(_cartesian(rotations, crystal.cell), (count, 1, 1))
+    return Operations(turned, permutations, primitive.cell, named.group)
 
 
 def lattice_basis(vectors: list[list[int]]) -> NDArray[np.int64]:
@@ -298,10 +289,7 @@ def lattice_rotations(reduced: NDArray[np.float64], symprec: float) -> NDArray[n
 
 @lru_cache(maxsize=1024)
 def _sorted_group(rows: bytes) -> NDArray[np.int64] | None:
-    """Integer matrices from the images of the axes, the identity first; None if they form no group.
-
-    Few sets occur among all crystals, so that they are kept.
-    """
+    """Integer matrices from the images of the axes, the identity first; None if they form no group."""
     rotations = np.frombuffer(rows, dtype=np.int8).reshape(-1, 3, 3).transpose(0, 2, 1).astype(np.int64)
     if not is_group(rotations):
         return None
@@ -370,8 +358,8 @@ def _confirmed(crystal: _Crystal, candidates: _Candidates, symprec: float) -> _F
     matched = _matched(crystal, candidates, symprec)
     if matched is None:
         return None
-    covered, permutations = matched
-    return _Found(candidates.rotations[candidates.chosen[covered]], candidates.shifts[covered], permutations)
+    kept = candidates.among(matched[0])
+    return _Found(kept.rotations[kept.chosen], kept.shifts, matched[1])
 
 
 def _squared(
@@ -446,8 +434,7 @@ def _products(rotation_bytes: bytes) -> _Products | None:
     table = _table(rotation_bytes)
     if table is None:
         return None
-    generators: list[int] = []
-    reached = {0}
+    generators, reached = list[int](), {0}
     while len(reached) < len(table):
         # The element that makes the largest group with those so far.
         groups = {new: _closure(table, [*generators, new]) for new in set(range(len(table))) - reached}
@@ -470,10 +457,10 @@ def _products(rotation_bytes: bytes) -> _Products | None:
 
 
 def _closure(table: NDArray[np.int64], generators: list[int]) -> set[int]:
-    reached, last = {0}, {0}
+    reached = last = {0}
     while last:
         last = set(table[np.ix_(generators, list(last))].ravel().tolist()) - reached
-        reached |= last
+        reached = reached | last
     return reached
 
 
@@ -507,6 +494,5 @@ def _named(rotation_bytes: bytes, part_bytes: bytes) -> SpaceGroup | None:
         found = spglib.get_spacegroup_type_from_symmetry(rotations, parts / order, lattice, 1e-5)
     except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
         found = None
-    if found is None:
-        return None
-    return SpaceGroup(int(found.number), str(found.international_short), str(found.pointgroup_international))
+    names = None if found is None else (found.number, found.international_short, found.pointgroup_international)
+    return None if names is None else SpaceGroup(*names)
