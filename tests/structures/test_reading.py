@@ -233,3 +233,16 @@ def test_a_default_id_does_not_block_a_named_one(tmp_path: Path) -> None:
     frames = list(read([tmp_path / "MgO.vasp", tmp_path / "named.xyz"]))
     assert [frame.problem for frame in frames] == [None, None]
     assert len({frame.id for frame in frames}) == 2
+
+
+def test_a_document_nested_without_end_is_a_problem_whatever_the_limit_of_recursion(tmp_path: Path) -> None:
+    """phonopy's solver raises the limit to 100,000, and the parser then overflows the stack."""
+    path = tmp_path / "deep.json"
+    path.write_text('{"sites": ' + "[" * 90_000)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(100_000)
+    try:
+        assert "nested too deeply" in trouble(only(read(path)))
+        assert sys.getrecursionlimit() == 100_000
+    finally:
+        sys.setrecursionlimit(limit)

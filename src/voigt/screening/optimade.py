@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Iterator, Mapping
@@ -18,6 +17,7 @@ from voigt import __version__
 from voigt.errors import InputError
 from voigt.screening.items import Item
 from voigt.structures.optimade import FIELDS, parse_entry
+from voigt.structures.parsed import load_json
 
 PAGE = 100
 """Structures asked for at once; servers may give fewer."""
@@ -188,8 +188,8 @@ def _fetch(url: str, patience: Patience, insist: bool) -> Mapping[str, Any]:
 
 def _page(body: bytes) -> Mapping[str, Any]:
     try:
-        page = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        page = load_json(body)
+    except ValueError as error:
         raise _NoAnswer("the answer is no JSON; give the address of an OPTIMADE endpoint /v1/structures") from error
     if not isinstance(page, Mapping):
         raise _NoAnswer("the answer is no OPTIMADE page; give the address of an OPTIMADE endpoint /v1/structures")
@@ -227,8 +227,8 @@ def _part(page: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _refusal(error: HTTPError) -> str:
     try:
-        said = _details(json.loads(error.read(1 << 16)))
-    except (OSError, HTTPException, ValueError, RecursionError):
+        said = _details(load_json(error.read(1 << 16)))
+    except (OSError, HTTPException, ValueError):
         said = ""
     hint = "; correct the filter" if error.code == 400 else ""
     return f"the server answers {error.code} {error.reason}" + (f" ({said})" if said else "") + hint

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +14,9 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
+
+RECURSION = 1_000
+"""Python's own limit. phonopy's solver raises it so far that a deeply nested document overflows the stack."""
 
 ID_KEYS = ("id", "mp_id", "material_id")
 """Keys of `atoms.info` that name a structure, the first one present wins."""
@@ -55,6 +60,24 @@ def guard(items: Iterator[Parsed], label: str) -> Iterator[Parsed]:
         return
     if empty:
         yield Parsed(problem=f"holds no structure; {label} with a cell and at least one atom is needed")
+
+
+def load_json(text: str | bytes) -> Any:
+    """Content of a JSON document from a user.
+
+    Raises
+    ------
+    ValueError
+        It is no JSON, or nested deeper than any structure.
+    """
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(min(limit, RECURSION))
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    finally:
+        sys.setrecursionlimit(limit)
 
 
 def explain(error: Exception, label: str) -> str:

@@ -14,7 +14,7 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.parsed import ID_KEYS, Parsed, attempt, own_id
+from voigt.structures.parsed import ID_KEYS, Parsed, attempt, load_json, own_id
 
 LABEL = "pymatgen JSON"
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?![a-z])")
@@ -26,7 +26,7 @@ def read_pymatgen_json(text: str) -> Iterator[Parsed]:
     A document that wraps one as `{"structure": {...}, "material_id": ...}`, as the Materials Project serves it,
     is unwrapped and its id kept.
     """
-    document = json.loads(text)
+    document = load_json(text)
     for entry in document if isinstance(document, list) else [document]:
         yield _parse_entry(entry)
 
@@ -43,8 +43,8 @@ def read_json_lines(lines: Iterable[str]) -> Iterator[Parsed]:
 
 def _parse_line(number: int, line: str) -> Parsed:
     try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError) as error:
+        entry = load_json(line)
+    except ValueError as error:
         reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
         return Parsed(problem=f"line {number} is no JSON document ({reason}); write one structure a line")
     return _parse_entry(entry)
