@@ -53,7 +53,7 @@ def test_all_done_is_zero_and_the_summary_stands_on_standard_error(screen: Call,
     assert (result.exit_code, result.stdout) == (0, "")
     assert result.stderr == f"{tmp_path / 's'}: 5 crystals; 5 of this run; complete\n"
     check(tmp_path / "s", IDS)
-    assert manifest(tmp_path / "s")["sessions"][0]["command"].startswith("voigt ")
+    assert manifest(tmp_path / "s")["sessions"][0]["command"].startswith("voigt")
     result = screen(good)
     assert result.exit_code == 0
     assert result.stderr.splitlines() == [

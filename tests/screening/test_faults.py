@@ -72,7 +72,7 @@ def counted(log: Path) -> Counter[str]:
 def test_killed_at_random_moments(tiny: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SIGKILL again and again: at last each crystal is there once, and for each kill one piece was computed twice."""
     log, folder = tmp_path / "log", tmp_path / "s"
-    logging(monkeypatch, log)
+    logging(monkeypatch, log, seconds=0.1)  # else a quick machine is done before it can be killed twice
     good, bad = salts(24), [unseen(f"potash-{k}") for k in range(3)]
     inputs = [*good[:11], bad[0], *good[11:12], bad[1], *good[12:], bad[2]]
     seed = random.Random(3)
