@@ -1,6 +1,6 @@
 """Space-group operations of crystals, found directly where spglib is slow, and which atom goes where.
 
-spglib takes up to 30 ms for two atoms in the primitive cell of rock salt, because it goes on to tables of sites. Here
+spglib takes long for small cells of high symmetry such as rock salt, because it goes on to tables of sites. Here
 operations are sought with few array operations: point operations of the reduced lattice, translations from the rarest
 kind of atoms, then all atoms. What counts as equal is as in spglib (Togo, Shinohara and Tanaka, Sci. Technol. Adv.
 Mater. Meth. 4, 2384822 (2024)): lengths and distances within symprec. Whatever is nearer to that limit than
