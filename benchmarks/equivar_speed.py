@@ -41,11 +41,11 @@ from timing import (
 )
 from torch import Tensor
 
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs.neighbors import neighbor_list
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
-from voigt.models.equivar.paths import NODE_ROWS, NUM_ROWS
-from voigt.structures.batch import CrystalBatch, build_graph, collate
-from voigt.structures.neighbors import neighbor_list
+from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
 from voigt.structures.symmetry import find_symmetry
 
 PUBLISHED = {"bm1": (0.340, 0.493), "bm2": (0.117, 0.156)}

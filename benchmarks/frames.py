@@ -27,7 +27,8 @@ from voigt.data.labelled import LabelledCrystal
 from voigt.evaluation.metrics import ewt, frobenius
 from voigt.files import atomic_write
 from voigt.models.checkpoint import LoadedModel, load_model
-from voigt.prediction import Prediction, Settings, predict_prepared, prepare
+from voigt.prediction.pipeline import predict_prepared, prepare
+from voigt.prediction.result import Prediction, Settings
 from voigt.training.datamodule import read_data
 from voigt.training.recipe import parse_recipe
 from voigt.training.run import train

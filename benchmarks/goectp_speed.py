@@ -31,24 +31,25 @@ from timing import Call, cpu_seconds, log, table, without_grad
 from timing import prepare as one_thread
 from torch import Tensor
 
+import voigt.graphs.batch
 import voigt.prediction
-import voigt.structures.batch
+from voigt.graphs.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
+from voigt.graphs.canonical_axes import canonical_frames
+from voigt.graphs.neighbors import neighbor_list
 from voigt.models.checkpoint import LoadedModel, ModelCard, available_models, load_model
 from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.model import feature_rotation
+from voigt.models.equivariant.rotation import feature_rotation
 from voigt.models.goectp.backbones import EquivarBackbone, HighDegree
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.methods import build_network
 from voigt.models.network import Network
 from voigt.models.readout import bounded
-from voigt.prediction import Settings, predict_prepared, prepare
-from voigt.structures.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
-from voigt.structures.frames import canonical_frames
-from voigt.structures.lattices import standard_lattice
-from voigt.structures.neighbors import neighbor_list
+from voigt.prediction.pipeline import predict_prepared, prepare
+from voigt.prediction.result import Settings
 from voigt.structures.reading import read
 from voigt.structures.symmetry import Symmetry, find_symmetry
+from voigt.structures.symmetry.lattices import standard_lattice
 from voigt.tensors.properties import PROPERTIES
 
 REFERENCE_END_TO_END, REFERENCE_NETWORK = 0.080, 0.019
@@ -374,7 +375,7 @@ class Stopwatch:
 
 PARTS = (
     ("symmetry", voigt.prediction, "find_symmetry"),
-    ("frames", voigt.structures.batch, "_frames"),
+    ("frames", voigt.graphs.batch, "_frames"),
     ("graph", voigt.prediction, "build_graph"),
     ("graph", voigt.prediction, "collate"),
     ("network", voigt.prediction, "_ensemble"),

@@ -30,12 +30,12 @@ from ase.data import chemical_symbols
 
 from voigt.api import Settings, load_model, predict
 from voigt.models.checkpoint import LoadedModel
-from voigt.response.born_file import parameters_for, write_born
-from voigt.response.infrared import Infrared, infrared
-from voigt.response.modes import GammaModes, gamma_modes, irreps
-from voigt.response.phonons import AXES, Along, distinct, gamma_phonons, match
-from voigt.response.phonopy_project import Project, read_project, unit_cell, with_parameters
-from voigt.shipped import choose_models
+from voigt.prediction.plan import choose_models
+from voigt.response.phonons.born_file import parameters_for, write_born
+from voigt.response.phonons.infrared import Infrared, infrared
+from voigt.response.phonons.modes import GammaModes, gamma_modes, irreps
+from voigt.response.phonons.nac import AXES, Along, distinct, gamma_phonons, match
+from voigt.response.phonons.project import Project, read_project, unit_cell, with_parameters
 
 LEAST = 0.1
 """THz of splitting that makes a mode longitudinal."""

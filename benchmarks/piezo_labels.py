@@ -21,8 +21,8 @@ from ase import Atoms
 from voigt.data.labelled import LabelledCrystal, read_labelled
 from voigt.evaluation.metrics import norms
 from voigt.evaluation.run import evaluate_model
+from voigt.graphs.neighbors import neighbor_list
 from voigt.models.checkpoint import available_models, load_model
-from voigt.structures.neighbors import neighbor_list
 
 PROPERTY = "piezo_total"
 MEASURED = {"GaAs": -1, "GaP": -1, "GaSb": -1, "AlSb": -1, "InSb": -1, "ZnS": 1, "ZnSe": 1, "ZnTe": 1, "CdTe": 1}

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from voigt.graphs.batch import build_graph
 from voigt.models.checkpoint import load_model
-from voigt.prediction import Settings, predict_prepared, prepare
-from voigt.structures.batch import build_graph
+from voigt.prediction.pipeline import predict_prepared, prepare
+from voigt.prediction.result import Settings
 from voigt.structures.reading import read
 from voigt.structures.symmetry import find_symmetry
 

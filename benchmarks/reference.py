@@ -20,9 +20,9 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.equivar.model import Equivar
-from voigt.models.equivar.paths import Path, coupling_paths
-from voigt.structures.batch import CrystalBatch
+from voigt.models.equivariant.paths import Path, coupling_paths
 
 Formulation = Literal["plain", "contracted"]
 

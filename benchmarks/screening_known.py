@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 import voigt
 from voigt.api import predict_frames
-from voigt.evaluation.tables import number, table
-from voigt.prediction import Prediction, Settings
-from voigt.screening.derived import columns_of, needed_columns
-from voigt.screening.parts import read_tables
-from voigt.screening.store import read_manifest, result_parts
+from voigt.prediction.result import Prediction, Settings
+from voigt.screening.query.derived import columns_of, needed_columns
+from voigt.screening.store.parts import read_tables
+from voigt.screening.store.store import read_manifest, result_parts
 from voigt.structures.reading import Frame
+from voigt.writers.markdown import number, table
 
 SHARES = (0.1, 0.2)
 """The best tenth and fifth of a ranking."""

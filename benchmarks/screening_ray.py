@@ -19,9 +19,9 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from voigt.screening.collections import open_collection
 from voigt.screening.job import Job
 from voigt.screening.screen import Engine, Listener, Resources, screen
+from voigt.screening.sources.collections import open_collection
 
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -30,13 +30,14 @@ import pyarrow.parquet as pq
 import timing
 
 import voigt
-from voigt.evaluation.tables import table
-from voigt.prediction import Settings, prepare
-from voigt.screening.collections import open_collection
+from voigt.graphs.neighbors import neighbor_list
+from voigt.prediction.pipeline import prepare
+from voigt.prediction.plan import choose_models
+from voigt.prediction.result import Settings
 from voigt.screening.job import Job
 from voigt.screening.screen import Listener, Resources, screen
-from voigt.shipped import choose_models
-from voigt.structures.neighbors import neighbor_list
+from voigt.screening.sources.collections import open_collection
+from voigt.writers.markdown import table
 
 KINDS = ("reading", "graphs", "networks", "rows", "writing")
 

@@ -26,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 
 from voigt.files import atomic_write
+from voigt.graphs.batch import collate
 from voigt.interpretation.measures import distances, participation_ratio, silhouette, standardised
 from voigt.models.checkpoint import load_model
 from voigt.models.sen.model import SEN
-from voigt.structures.batch import collate
 from voigt.structures.symmetry import crystal_system
 from voigt.training.datamodule import BudgetBatches, open_graph_store, read_data, stored_graphs
 from voigt.training.recipe import Recipe, load_recipe, parse_recipe

@@ -21,10 +21,10 @@ import numpy as np
 import timing
 import torch
 
+from voigt.graphs.batch import CrystalBatch, CrystalGraph, build_graph, collate
 from voigt.models.methods import build_network
 from voigt.models.network import Network
-from voigt.prediction import Settings
-from voigt.structures.batch import CrystalBatch, CrystalGraph, build_graph, collate
+from voigt.prediction.result import Settings
 from voigt.structures.symmetry import find_symmetry
 from voigt.training.datamodule import CrystalDataModule, read_data
 from voigt.training.recipe import Recipe, load_recipe

@@ -20,8 +20,8 @@ from typing import Any
 import torch
 
 from voigt.files import atomic_write
+from voigt.graphs.batch import collate
 from voigt.models.checkpoint import load_model
-from voigt.structures.batch import collate
 from voigt.training.datamodule import read_data, training_graph
 from voigt.training.recipe import Recipe, parse_recipe
 from voigt.training.run import train

@@ -20,8 +20,8 @@ import spglib
 from timing import log, prepare, table
 
 from voigt.data.labelled import read_parquet
-from voigt.structures.operations import search_operations
 from voigt.structures.symmetry import Symmetry, find_symmetry
+from voigt.structures.symmetry.operations import search_operations
 
 SIZES = ((1, 10), (11, 40), (41, 10_000))
 AT_ONCE = 500

@@ -17,7 +17,7 @@ from ase import units
 from ase.md.verlet import VelocityVerlet
 from toy_springs import magnesium_oxide
 
-from voigt.response.field import VACUUM_PERMITTIVITY, BornField
+from voigt.response.field.born_field import VACUUM_PERMITTIVITY, BornField
 
 FIELD, RISE = 0.02, 30.0  # V/A, fs
 SPRINGS = magnesium_oxide()

@@ -18,13 +18,13 @@ from ase.optimize import BFGS
 from toy_springs import zinc_oxide
 
 import voigt
-from voigt.response.infrared import infrared, longitudinal
-from voigt.response.infrared_figures import spectrum_figure
-from voigt.response.infrared_report import write_csv
-from voigt.response.infrared_spectrum import frequency_grid, spectrum
-from voigt.response.modes import WAVENUMBER, gamma_modes, irreps
-from voigt.response.phonon_figures import save_figure
-from voigt.response.phonopy_project import read_project
+from voigt.response.phonons.infrared import infrared, longitudinal
+from voigt.response.phonons.modes import WAVENUMBER, gamma_modes, irreps
+from voigt.response.phonons.project import read_project
+from voigt.response.phonons.spectrum import frequency_grid, spectrum
+from voigt.writers.infrared import write_csv
+from voigt.writers.infrared_figures import spectrum_figure
+from voigt.writers.phonon_figures import save_figure
 
 MEASURED = {"along c": (380, 574), "across c": (407, 583)}  # TO, LO, 1/cm: Damen et al., Phys. Rev. 142, 570 (1966)
 DIRECTIONS = {"along c": (0, 0, 1), "across c": (1, 0, 0)}

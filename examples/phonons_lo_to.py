@@ -14,10 +14,10 @@ from pathlib import Path
 from toy_springs import magnesium_oxide
 
 import voigt
-from voigt.response.modes import WAVENUMBER
-from voigt.response.phonon_figures import band_figure, save_figure
-from voigt.response.phonons import band_structure, gamma_phonons
-from voigt.response.phonopy_project import read_project, unit_cell, with_nac
+from voigt.response.phonons.modes import WAVENUMBER
+from voigt.response.phonons.nac import band_structure, gamma_phonons
+from voigt.response.phonons.project import read_project, unit_cell, with_nac
+from voigt.writers.phonon_figures import band_figure, save_figure
 
 # Jasperse et al., Phys. Rev. 146, 526 (1966): TO 401 1/cm, eps_0 9.64, eps_inf 3.01; LO by Lyddane, Sachs and Teller.
 MEASURED = 718  # 1/cm

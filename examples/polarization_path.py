@@ -12,7 +12,7 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-from voigt.response.polarization import polarization_path, predicted_charges
+from voigt.response.field.polarization import polarization_path, predicted_charges
 
 POLAR = ase.io.read(Path(__file__).parent / "BaTiO3.vasp")
 CENTRE = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])  # Ba Ti O O O

@@ -14,7 +14,7 @@ import torch
 from ase.build import bulk
 from tests.predictions import ELEMENTS
 
-from voigt.evaluation.matbench_tasks import TASKS, Task
+from voigt.evaluation.matbench.tasks import TASKS, Task
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar

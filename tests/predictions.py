@@ -12,7 +12,7 @@ import torch
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
-from voigt.prediction import Prediction, merge
+from voigt.prediction.result import Prediction, merge
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors.properties import PROPERTIES
 

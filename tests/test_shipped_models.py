@@ -14,7 +14,7 @@ from ase.build import bulk
 import voigt
 from voigt.data.labelled import label_of, read_labelled
 from voigt.models.checkpoint import WEIGHTS, available_models, load_model
-from voigt.prediction import Settings
+from voigt.prediction.result import Settings
 from voigt.response.elasticity import born_stability, moduli
 from voigt.tensors.properties import PROPERTIES
 from voigt.tensors.voigt import elastic_to_voigt

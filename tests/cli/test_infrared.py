@@ -14,7 +14,7 @@ from tests import crystals
 from tests.response.projects import spring_phonon, write_project
 from typer.testing import Result
 
-from voigt.response.phonopy_project import read_project
+from voigt.response.phonons.project import read_project
 
 Call = Callable[..., Result]
 

@@ -29,7 +29,7 @@ from typer.testing import Result
 
 import voigt as package
 from voigt.cli.predict import predict as command
-from voigt.prediction import Settings
+from voigt.prediction.result import Settings
 from voigt.tensors.voigt import elastic_from_voigt
 
 Call = Callable[..., Result]

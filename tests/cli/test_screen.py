@@ -16,7 +16,7 @@ import pytest
 from tests.screening.screenings import FullDisk, check, ended, forked, manifest, rows, salts, unlike, unseen
 from typer.testing import Result
 
-from voigt.screening.store import open_store, result_parts
+from voigt.screening.store.store import open_store, result_parts
 
 Call = Callable[..., Result]
 

@@ -10,10 +10,10 @@ import torch
 from tests.conformance.model_contract import ModelConformance
 from torch import nn
 
+from voigt.graphs.batch import CrystalGraph, build_graph
 from voigt.models.checkpoint import ModelCard, load_model, save_model
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
-from voigt.structures.batch import CrystalGraph, build_graph
 from voigt.structures.symmetry import Symmetry
 
 CRYSTAL_PROPERTIES = ("eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic", "band_gap", "formation_energy")

@@ -16,7 +16,7 @@ from voigt.api import load_model, predict
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.run import evaluate_model
 from voigt.models.checkpoint import LoadedModel
-from voigt.prediction import Settings
+from voigt.prediction.result import Settings
 from voigt.structures.reading import read
 
 SPLITS = ("train",) * 4 + ("val",) * 2 + ("test",) * 4

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from tests import crystals
 
+from voigt.graphs.batch import CrystalGraph, FrameOptions, build_graph, collate
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
-from voigt.structures.batch import CrystalGraph, FrameOptions, build_graph, collate
 from voigt.structures.symmetry import find_symmetry
 
 CUTOFF = 4.0

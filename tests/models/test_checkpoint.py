@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from tests import crystals
 
 from voigt.errors import OutputError, WeightsError
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
 from voigt.models import checkpoint
 from voigt.models.checkpoint import ModelCard, available_models, load_model, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
-from voigt.structures.batch import CrystalBatch, build_graph, collate
 from voigt.tensors.properties import PROPERTIES
 
 SMALL = EquivarHypers(

@@ -11,12 +11,12 @@ import torch
 from tests import crystals
 from torch import Tensor, nn
 
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
 from voigt.models.goectp.comformer import GatedMessage, NodeAttention
 from voigt.models.goectp.ecomformer import CANCELLATION, EComFormer, EquivariantUpdate
 from voigt.models.goectp.edges import directions
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.icomformer import IComFormer
-from voigt.structures.batch import CrystalBatch, build_graph, collate
 from voigt.structures.symmetry import find_symmetry
 
 CUTOFF = 4.5

@@ -12,9 +12,9 @@ from ase.build import make_supercell
 from tests import crystals
 from torch import Tensor
 
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
 from voigt.models.goectp.crystalformer import TAIL, CrystalFormer, PeriodicAttention, softmax_over_images
 from voigt.models.goectp.hypers import GoeCTPHypers
-from voigt.structures.batch import CrystalBatch, build_graph, collate
 from voigt.structures.symmetry import find_symmetry
 
 BLIND = {"directions": "none"}

@@ -13,9 +13,9 @@ import pytest
 import torch
 from ase.geometry import get_distances
 
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
-from voigt.structures.batch import CrystalBatch, build_graph, collate
 
 BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 

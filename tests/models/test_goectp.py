@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 from tests import crystals
 from tests.models.goectp import CUTOFF, PROPERTY_OF_RANK, Arrays, hypers, network, predict, turn, without_symmetry
 
+from voigt.graphs.batch import build_graph, collate
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.readout import Readout
-from voigt.structures.batch import build_graph, collate
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors.pattern import pattern
 from voigt.tensors.projection import project_crystal

@@ -9,7 +9,7 @@ from e3nn import o3
 from scipy.linalg import logm
 from scipy.spatial.transform import Rotation
 
-from voigt.models.equivar.paths import NODE_TYPES
+from voigt.models.equivariant.paths import NODE_TYPES
 from voigt.models.readout import TensorReadout, bounded, unbounded
 from voigt.tensors.projection import rotate
 from voigt.tensors.properties import PROPERTIES

@@ -15,6 +15,7 @@ from scipy.special import eval_legendre, expit
 from tests import crystals
 from torch import Tensor
 
+from voigt.graphs.batch import CrystalBatch, build_graph, collate
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.radial import harmonics
 from voigt.models.sen import losses
@@ -35,7 +36,6 @@ from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.model import SEN
 from voigt.models.sen.pooling import Set2Set
 from voigt.models.sen.segments import Orbits, orbits_of
-from voigt.structures.batch import CrystalBatch, build_graph, collate
 from voigt.structures.symmetry import crystal_system, find_symmetry
 from voigt.tensors.properties import PROPERTIES
 

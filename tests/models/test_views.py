@@ -8,10 +8,10 @@ import pytest
 import torch
 from tests import crystals
 
+from voigt.graphs.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.goectp.views import canonical, ranges, views_of
-from voigt.structures.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
 from voigt.structures.symmetry import find_symmetry
 
 CUTOFF = 3.5

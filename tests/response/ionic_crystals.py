@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import constants
 
-from voigt.response.modes import GammaModes, modes_of
+from voigt.response.phonons.modes import GammaModes, modes_of
 
 E, AMU, EPS0, ANGSTROM = constants.e, constants.atomic_mass, constants.epsilon_0, constants.angstrom
 

@@ -24,7 +24,7 @@ from voigt.response.ionic_piezo import (
     internal_strain_of_force_constants,
     ionic_piezo,
 )
-from voigt.response.modes import gamma_force_constants
+from voigt.response.phonons.modes import gamma_force_constants
 from voigt.response.piezoelectricity import strain_coefficients
 from voigt.tensors.voigt import elastic_from_voigt, piezo_to_voigt
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from ase import Atoms
 from ase.build import bulk
-from tests.structures.frames import good, same_crystal
+from tests.structures.inputs import good, same_crystal
 
 from voigt.structures.reading import Frame
 

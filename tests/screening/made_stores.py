@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tests import crystals
 
-from voigt.screening.rows import schema
+from voigt.screening.store.rows import schema
 
 PROPERTIES = ("born_charges", "eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic", "band_gap")
 STRUCTURES = (crystals.rocksalt(), crystals.zincblende(), crystals.perovskite(), crystals.lead_titanate())

@@ -22,12 +22,12 @@ import pytest
 from ase.build import bulk
 from tests import crystals
 
-from voigt.screening.collections import Collection
-from voigt.screening.items import Item
 from voigt.screening.job import Job
 from voigt.screening.screen import Listener, Resources, Summary, Wish, screen
-from voigt.screening.store import failed_parts, result_parts
-from voigt.structures.parsed import Parsed
+from voigt.screening.sources.collections import Collection
+from voigt.screening.sources.items import Item
+from voigt.screening.store.store import failed_parts, result_parts
+from voigt.structures.readers.parsed import Parsed
 
 SALTS = ("NaCl", "NaF", "MgO", "BaO", "ZnO", "TiO")
 

@@ -16,7 +16,7 @@ from tests.screening.screenings import collection, salts, same_values, unlike, u
 
 import voigt
 from voigt.models.equivar.model import Equivar
-from voigt.prediction import Prediction, Settings
+from voigt.prediction.result import Prediction, Settings
 from voigt.screening import compute as room
 from voigt.screening.compute import Outcome, compute, pieces
 from voigt.screening.job import Job
@@ -88,7 +88,7 @@ def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
         calls.append(str(atoms.symbols))
         return real(atoms, *arguments)
 
-    monkeypatch.setattr(f"voigt.prediction.{name}", counted)
+    monkeypatch.setattr(f"voigt.prediction.pipeline.{name}", counted)
     return calls
 
 
@@ -160,7 +160,7 @@ class Hungry:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
         self.sizes: list[int] = []
-        real = Equivar.predict_both
+        real = Equivar.forward_raw
 
         def hungry(network: Equivar, batch: Any) -> Any:
             size = len(batch.num_atoms)
@@ -169,7 +169,7 @@ class Hungry:
                 raise error
             return real(network, batch)
 
-        monkeypatch.setattr(Equivar, "predict_both", hungry)
+        monkeypatch.setattr(Equivar, "forward_raw", hungry)
 
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:115] . DefaultCPUAllocator: can't allocate memory: you tried to allocate"
@@ -191,14 +191,14 @@ def test_a_batch_that_does_not_fit_is_halved(tiny: Job, monkeypatch: pytest.Monk
 
 
 def test_a_crystal_that_does_not_fit_alone_is_a_failure(tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.predict_both
+    real = Equivar.forward_raw
 
     def hungry(network: Equivar, batch: Any) -> Any:
         if batch.num_atoms.max() > 9:
             raise RuntimeError(ALLOCATOR)
         return real(network, batch)
 
-    monkeypatch.setattr(Equivar, "predict_both", hungry)
+    monkeypatch.setattr(Equivar, "forward_raw", hungry)
     outcome = compute(frames(unlike()), tiny)
     assert outcome.results["id"].to_pylist() == ["quartz", "salt", "zincite", "rutile"]
     (row,) = outcome.failures.to_pylist()
@@ -217,7 +217,7 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(
 
 
 def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.predict_both
+    real = Equivar.forward_raw
 
     def wild(network: Equivar, batch: Any) -> Any:
         raw, own = real(network, batch)
@@ -226,7 +226,7 @@ def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest
         raw["eps_inf"][3, 2, 1] = torch.inf
         return raw, own
 
-    monkeypatch.setattr(Equivar, "predict_both", wild)
+    monkeypatch.setattr(Equivar, "forward_raw", wild)
     outcome = compute(frames(salts(5)), tiny)
     assert outcome.results["id"].to_pylist() == ["salt-000", "salt-002", "salt-004"]
     assert outcome.failures["id"].to_pylist() == ["salt-001", "salt-003"]
@@ -234,13 +234,13 @@ def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest
 
 
 def test_of_several_models_the_others_answer(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.predict_both
+    real = Equivar.forward_raw
 
     def wild(network: Equivar, batch: Any) -> Any:
         raw, own = real(network, batch)
         return ({name: value * (torch.nan if name == "elastic" else 1.0) for name, value in raw.items()}, own)
 
-    monkeypatch.setattr(Equivar, "predict_both", wild)
+    monkeypatch.setattr(Equivar, "forward_raw", wild)
     outcome = compute(frames(salts(2)), Job(("eps_inf", "elastic")))
     assert outcome.failures.num_rows == 0
     for row in outcome.results.to_pylist():
@@ -260,7 +260,7 @@ def test_one_odd_crystal_that_makes_a_library_stumble_is_a_failure(
             raise np.linalg.LinAlgError("Singular\nmatrix")
         return real(atoms, *arguments)
 
-    monkeypatch.setattr(f"voigt.prediction.{where}", stumbling)
+    monkeypatch.setattr(f"voigt.prediction.pipeline.{where}", stumbling)
     outcome = compute(frames(salts(7)), tiny)
     assert outcome.results["id"].to_pylist() == [f"salt-{k:03d}" for k in (0, 1, 2, 3, 5, 6)]
     (row,) = outcome.failures.to_pylist()

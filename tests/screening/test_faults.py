@@ -37,11 +37,11 @@ from tests.screening.screenings import (
 
 from voigt.errors import OutputError
 from voigt.screening import compute as computing
-from voigt.screening import engine
-from voigt.screening.collections import open_collection
 from voigt.screening.compute import Outcome
+from voigt.screening.engines import local as engine
 from voigt.screening.job import Job
-from voigt.screening.store import result_parts
+from voigt.screening.sources.collections import open_collection
+from voigt.screening.store.store import result_parts
 from voigt.structures.reading import Frame
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
@@ -319,7 +319,7 @@ def test_mended_inputs_are_not_forgotten_by_a_kill(
             os.kill(os.getpid(), signal.SIGKILL)
             raise AssertionError
 
-        monkeypatch.setattr("voigt.screening.store.SECONDS", -1.0)  # the manifest is written at every chance
+        monkeypatch.setattr("voigt.screening.store.store.SECONDS", -1.0)  # the manifest is written at every chance
         monkeypatch.setattr(engine, "compute", kill)
         run([*good, mended], tmp_path, tiny)
 

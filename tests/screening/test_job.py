@@ -10,7 +10,7 @@ from tests.predictions import save_tiny_model
 
 from voigt.errors import DomainError, InputError, TargetError, WeightsError
 from voigt.models.checkpoint import LoadedModel
-from voigt.prediction import Settings
+from voigt.prediction.result import Settings
 from voigt.screening.job import Job, check_device, describe, differences, file_digest, pinned, stages_of
 
 MANY = ("eps_inf", "eps_total", "elastic", "piezo_total")

@@ -14,7 +14,7 @@ import ase.io
 import pytest
 from ase import Atoms
 from ase.build import bulk
-from tests.structures.frames import (
+from tests.structures.inputs import (
     good,
     labelled,
     only,

@@ -19,9 +19,11 @@ from torch.utils.data import DataLoader
 
 from voigt.data.labelled import LabelledCrystal, read_labelled
 from voigt.errors import InputError, OutputError, RecipeError
+from voigt.graphs import building as graph_building
+from voigt.graphs.batch import CrystalGraph, FrameOptions, collate
+from voigt.graphs.building import GraphOptions, build_store, structure_graph
 from voigt.models.methods import build_network
-from voigt.structures.batch import CrystalGraph, FrameOptions, collate
-from voigt.training import graph_building, graph_store
+from voigt.training import graph_store
 from voigt.training.datamodule import (
     BudgetBatches,
     CrystalDataModule,
@@ -31,7 +33,6 @@ from voigt.training.datamodule import (
     stored_graphs,
     training_graph,
 )
-from voigt.training.graph_building import GraphOptions, build_store, structure_graph
 from voigt.training.graph_store import GraphStore, all_numbers, all_targets, edge_counts, open_or_build, store_key
 from voigt.training.start import fit_references
 
@@ -214,7 +215,7 @@ class TestInterruption:
         assert list(tmp_path.iterdir()) == []
 
     def test_all_crystals_without_a_graph_are_named(self, tmp_path, entries, monkeypatch):
-        monkeypatch.setattr("voigt.structures.symmetry.search_operations", lambda *_: None)
+        monkeypatch.setattr("voigt.structures.symmetry.space_group.search_operations", lambda *_: None)
         monkeypatch.setattr("spglib.get_symmetry_dataset", lambda *_, **__: None)
         with pytest.raises(InputError, match=r"f\.extxyz, id c0: .*symmetry: 0\.001.*null") as caught:
             built(tmp_path, entries)

@@ -23,8 +23,8 @@ from tests.conftest import REPOSITORY
 from tests.training.synthetic import labelled_crystals, recipe, write_data
 
 from voigt.errors import OutputError, RecipeError, TargetError, WeightsError
+from voigt.graphs.batch import CrystalBatch, collate
 from voigt.models.checkpoint import load_model
-from voigt.structures.batch import CrystalBatch, collate
 from voigt.training import module as training_module
 from voigt.training.datamodule import read_data, training_graph
 from voigt.training.module import TrainingModule, learning_rate

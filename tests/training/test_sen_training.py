@@ -16,10 +16,10 @@ from ase.build import bulk
 from tests import crystals
 
 from voigt.errors import RecipeError
+from voigt.graphs.batch import collate
 from voigt.models.checkpoint import load_model
 from voigt.models.sen.heads import CapsuleReadout
 from voigt.models.sen.model import SEN
-from voigt.structures.batch import collate
 from voigt.training.datamodule import CrystalDataModule, read_data, training_graph
 from voigt.training.module import TrainingModule
 from voigt.training.recipe import Recipe, parse_recipe

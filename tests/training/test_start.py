@@ -11,11 +11,11 @@ import torch
 from tests.training.synthetic import CUTOFF, labelled_crystals, recipe, write_data
 
 from voigt.errors import RecipeError, WeightsError
+from voigt.graphs.batch import CrystalBatch, CrystalGraph, collate
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.model import Equivar
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.network import Network
-from voigt.structures.batch import CrystalBatch, CrystalGraph, collate
 from voigt.training.datamodule import read_data, training_graph
 from voigt.training.losses import total_loss
 from voigt.training.recipe import Recipe, parse_recipe

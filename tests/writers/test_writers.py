@@ -21,7 +21,7 @@ from tests.predictions import made_up, shared
 
 from voigt.data.labelled import read_labelled
 from voigt.errors import OutputError
-from voigt.prediction import Prediction
+from voigt.prediction.result import Prediction
 from voigt.structures.reading import read
 from voigt.writers import write_predictions
 

@@ -129,9 +129,9 @@ class _Matbench:
 def _evaluate_matbench(options: _Matbench, output: Path | None, quiet: bool) -> None:
     """Score models on the folds that they hold out; whatever can be refused is refused before the first prediction."""
     from voigt.errors import TargetError
-    from voigt.evaluation.matbench import evaluate_matbench
-    from voigt.evaluation.matbench_export import check_export, export
-    from voigt.evaluation.matbench_report import make_folder, markdown, write_report
+    from voigt.evaluation.matbench.export import check_export, export
+    from voigt.evaluation.matbench.report import make_folder, markdown, write_report
+    from voigt.evaluation.matbench.run import evaluate_matbench
     from voigt.models.checkpoint import load_model
 
     if len(options.data) != 1:

@@ -19,9 +19,9 @@ from voigt.errors import OutputError, VoigtError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from voigt.api import Failure
     from voigt.interpretation.crystals import CrystalExplanation
     from voigt.interpretation.sets import Collection, SetSummary
+    from voigt.prediction.stream import Failure
     from voigt.writers.table import Line
 
 MOST_TABLES = 20
@@ -80,7 +80,7 @@ def explain(
     with one_sentence(debug):
         from voigt.interpretation.crystals import choose, explain_frames
         from voigt.interpretation.sets import Collection
-        from voigt.prediction import Settings
+        from voigt.prediction.result import Settings
         from voigt.structures.reading import read
 
         subject = choose(model, property_name, member)
@@ -116,8 +116,8 @@ class _Delivery:
 
     def crystals(self, results: Iterable[CrystalExplanation | Failure]) -> Iterator[CrystalExplanation]:
         """Explanations among the results; failures are named on standard error."""
-        from voigt.api import Failure
         from voigt.interpretation.table import crystal_lines
+        from voigt.prediction.stream import Failure
 
         for result in results:
             if isinstance(result, Failure):

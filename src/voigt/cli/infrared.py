@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from phonopy import Phonopy
 
-    from voigt.prediction import Settings
-    from voigt.response.infrared import Infrared, Longitudinal
-    from voigt.response.infrared_spectrum import Spectrum
-    from voigt.response.phonopy_project import Project
+    from voigt.prediction.result import Settings
+    from voigt.response.phonons.infrared import Infrared, Longitudinal
+    from voigt.response.phonons.project import Project
+    from voigt.response.phonons.spectrum import Spectrum
 
 
 class Tensors(StrEnum):
@@ -109,15 +109,15 @@ def infrared(
     call was wrong.
     """
     with one_sentence(debug):
-        from voigt.prediction import Settings
-        from voigt.response.force_constants import load_calculator
-        from voigt.response.infrared import infrared as respond
-        from voigt.response.infrared import is_axis, longitudinal
-        from voigt.response.infrared_report import relation_lines, table, tensor_lines
-        from voigt.response.infrared_spectrum import distinct_directions, frequency_grid, parse_linewidth, spectrum
-        from voigt.response.modes import direction_name, gamma_modes, irreps
-        from voigt.response.phonon_report import heading
-        from voigt.response.phonons import AXES, optical_limit, parse_direction
+        from voigt.prediction.result import Settings
+        from voigt.response.phonons.force_constants import load_calculator
+        from voigt.response.phonons.infrared import infrared as respond
+        from voigt.response.phonons.infrared import is_axis, longitudinal
+        from voigt.response.phonons.modes import direction_name, gamma_modes, irreps
+        from voigt.response.phonons.nac import AXES, optical_limit, parse_direction
+        from voigt.response.phonons.spectrum import distinct_directions, frequency_grid, parse_linewidth, spectrum
+        from voigt.writers.infrared import relation_lines, table, tensor_lines
+        from voigt.writers.phonons import heading
 
         widths = parse_linewidth(linewidth)
         directions = [parse_direction(text) for text in direction] if direction else AXES
@@ -188,11 +188,11 @@ class _Result:
 
 
 def _write(result: _Result, output: Path | None, plot: Path | None, quiet: bool) -> None:
-    from voigt.response.infrared_report import as_record, write_csv, write_json
+    from voigt.writers.infrared import as_record, write_csv, write_json
 
     if plot is not None:
-        from voigt.response.infrared_figures import spectrum_figure
-        from voigt.response.phonon_figures import save_figure
+        from voigt.writers.infrared_figures import spectrum_figure
+        from voigt.writers.phonon_figures import save_figure
 
         title = f"{'  '.join(result.lines[0].split('  ')[:2])}   {result.tensors}"
         names = [" = ".join(equal) for equal in result.names]
@@ -220,14 +220,14 @@ def _check_call(
     calculator: str | None,
 ) -> None:
     """Find what is wrong with the call before any work is done."""
-    from voigt.response.phonon_report import check_suffix
+    from voigt.writers.phonons import check_suffix
 
     if born is not None and nac is not None:
         raise InputError(f"--born and --nac {nac} are two sources of Born charges; give one")
     if output is not None:
         check_suffix(output)
     if plot is not None:
-        from voigt.response.phonon_figures import check_format
+        from voigt.writers.phonon_figures import check_format
 
         check_format(plot)
     if piezo and calculator is None:
@@ -240,7 +240,7 @@ def _check_call(
 def _tensors(
     project: Project, nac: Tensors | None, born: Path | None, model: str | None, settings: Settings
 ) -> _Tensors:
-    from voigt.response.phonopy_project import with_parameters
+    from voigt.response.phonons.project import with_parameters
     from voigt.structures.domain import metal_reason
 
     own = project.own_nac
@@ -269,7 +269,7 @@ def _piezo(project: Project, calculator: Any, tensors: _Tensors, model: str | No
     import ase
 
     from voigt.response.ionic_piezo import internal_strain_by_calculator, ionic_piezo
-    from voigt.response.modes import gamma_force_constants
+    from voigt.response.phonons.modes import gamma_force_constants
     from voigt.response.piezoelectricity import strain_coefficients, strain_coefficients_to_voigt
     from voigt.tensors.voigt import piezo_to_voigt
 

@@ -17,9 +17,9 @@ from voigt.errors import InputError
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-    from voigt.prediction import Prediction, Settings
-    from voigt.response.phonons import Segment
-    from voigt.response.phonopy_project import Project
+    from voigt.prediction.result import Prediction, Settings
+    from voigt.response.phonons.nac import Segment
+    from voigt.response.phonons.project import Project
 
 
 class Nac(StrEnum):
@@ -97,17 +97,17 @@ def phonons(
     that was to be predicted, 2 the call was wrong.
     """
     with one_sentence(debug):
-        from voigt.prediction import Settings
-        from voigt.response.force_constants import load_calculator
-        from voigt.response.phonon_report import band_summary, check_suffix, heading, table
-        from voigt.response.phonons import AXES, gamma_phonons, parse_direction
+        from voigt.prediction.result import Settings
+        from voigt.response.phonons.force_constants import load_calculator
+        from voigt.response.phonons.nac import AXES, gamma_phonons, parse_direction
+        from voigt.writers.phonons import band_summary, check_suffix, heading, table
 
         kind = _kind(nac, born, write_born)
         directions = [parse_direction(text) for text in direction] if direction else AXES
         if output is not None:
             check_suffix(output)
         if plot is not None:
-            from voigt.response.phonon_figures import check_format
+            from voigt.writers.phonon_figures import check_format
 
             check_format(plot)
         home = folder if folder.is_dir() else folder.parent
@@ -131,14 +131,14 @@ def phonons(
         typer.echo("\n".join([*heading(project), f"NAC: {choice.name}", "", *table(result)]))
         bands = None
         if band or plot is not None:
-            from voigt.response.phonons import band_structure
+            from voigt.response.phonons.nac import band_structure
 
             bands = band_structure(choice.polar or project.phonon)
             typer.echo(band_summary(bands))
         if plot is not None:
             _plot(plot, project, choice, bands or ())
         if output is not None:
-            from voigt.response.phonon_report import as_record, write_record
+            from voigt.writers.phonons import as_record, write_record
 
             write_record(as_record(project, choice.name, choice.polar, result, bands), output)
         if write_born and choice.prediction is not None:
@@ -174,8 +174,8 @@ def _kind(nac: Nac | None, born: Path | None, write_born: bool) -> str:
 def _nac(
     project: Project, kind: str, born: Path | None, model: str | None, settings: Settings, forced: bool
 ) -> _Choice:
-    from voigt.response.phonons import inactive_reason
-    from voigt.response.phonopy_project import with_parameters
+    from voigt.response.phonons.nac import inactive_reason
+    from voigt.response.phonons.project import with_parameters
     from voigt.structures.domain import metal_reason
 
     own = project.own_nac
@@ -202,9 +202,9 @@ def _nac(
 
 
 def _plot(path: Path, project: Project, choice: _Choice, bands: Sequence[Segment]) -> None:
-    from voigt.response.phonon_figures import band_figure, save_figure
-    from voigt.response.phonon_report import heading
-    from voigt.response.phonons import band_structure
+    from voigt.response.phonons.nac import band_structure
+    from voigt.writers.phonon_figures import band_figure, save_figure
+    from voigt.writers.phonons import heading
 
     formula, group, *_ = heading(project)[0].split("  ")
     plain = None if choice.polar is None else band_structure(project.phonon)
@@ -213,7 +213,7 @@ def _plot(path: Path, project: Project, choice: _Choice, bands: Sequence[Segment
 
 def _write_born(path: Path, project: Project, prediction: Prediction) -> None:
     from voigt.files import atomic_write
-    from voigt.response.born_file import born_file
+    from voigt.response.phonons.born_file import born_file
 
     values, axes = prediction.values, project.phonon.primitive_matrix.tolist()
     text = born_file(

@@ -17,8 +17,8 @@ from voigt.cli.progress import progress
 from voigt.errors import DomainError, InputError, VoigtError
 
 if TYPE_CHECKING:
-    from voigt.api import Failure
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
+    from voigt.prediction.stream import Failure
 
 MOST_TABLES = 20
 """With -o, tables are printed for at most so many crystals, and warnings of the first so many."""
@@ -80,8 +80,9 @@ def predict(
     Tables go to standard output. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong.
     """
     with one_sentence(debug):
-        from voigt.api import Settings, predict_planned
-        from voigt.shipped import choose_models
+        from voigt.prediction.plan import choose_models
+        from voigt.prediction.result import Settings
+        from voigt.prediction.stream import predict_planned
         from voigt.structures.reading import read
 
         settings = Settings(
@@ -127,7 +128,7 @@ class _Delivery:
 
     def predictions(self, results: Iterable[Prediction | Failure]) -> Iterator[Prediction]:
         """Predictions among the results; failures are named on standard error."""
-        from voigt.api import Failure
+        from voigt.prediction.stream import Failure
 
         for result in results:
             if isinstance(result, Failure):
@@ -160,7 +161,7 @@ class _Delivery:
                 tell(f"warning: {prediction.id}: {warning}")
 
     def _write_born(self, prediction: Prediction, born: str) -> None:
-        from voigt.response.born_file import write_born
+        from voigt.response.phonons.born_file import write_born
 
         path = Path(born.replace("{id}", re.sub(r"[^\w.+-]+", "_", prediction.id)))
         try:

@@ -11,8 +11,8 @@ from voigt.errors import InputError
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-    from voigt.prediction import Prediction, Settings
-    from voigt.response.phonopy_project import Project
+    from voigt.prediction.result import Prediction, Settings
+    from voigt.response.phonons.project import Project
 
 
 def read(
@@ -26,9 +26,9 @@ def read(
     quiet: bool,
 ) -> Project:
     """Read a project from the words of the command line; with an ASE calculator show the supercells it does."""
-    from voigt.response.born_file import PHONOPY_SYMPREC
-    from voigt.response.phonopy_files import parse_axes, parse_dim
-    from voigt.response.phonopy_project import read_project
+    from voigt.response.phonons.born_file import PHONOPY_SYMPREC
+    from voigt.response.phonons.files import parse_axes, parse_dim
+    from voigt.response.phonons.project import read_project
 
     for option, length in (("--displacement", displacement), ("--symprec", symprec)):
         if length is not None and not length > 0:
@@ -48,8 +48,8 @@ def read(
 
 def predict_tensors(project: Project, model: str | None, settings: Settings) -> Prediction:
     """Predict `settings.properties` of the project's unit cell; all of them or an InputError."""
-    from voigt.api import Failure, predict_frames
-    from voigt.response.phonopy_project import unit_cell
+    from voigt.prediction.stream import Failure, predict_frames
+    from voigt.response.phonons.project import unit_cell
     from voigt.structures.reading import Frame
 
     name, wanted = project.folder.resolve().name, settings.properties or ()
@@ -64,7 +64,7 @@ def predict_tensors(project: Project, model: str | None, settings: Settings) -> 
 
 def predicted_nac(project: Project, prediction: Prediction, settings: Settings) -> Phonopy:
     """The project with the predicted tensors as NAC, corrected as the settings say."""
-    from voigt.response.phonopy_project import with_nac
+    from voigt.response.phonons.project import with_nac
 
     return with_nac(
         project,
@@ -80,7 +80,7 @@ def given_tensors(
     project: Project, born: Path | None, settings: Settings
 ) -> tuple[str, dict[str, Any], tuple[str, ...]]:
     """NAC parameters of a BORN file, or (None) of the project itself: in words, corrected, and what that did."""
-    from voigt.response.phonopy_project import corrected_parameters, read_born
+    from voigt.response.phonons.project import corrected_parameters, read_born
 
     if born is not None:
         name, raw = f"from {born}", read_born(project, born)

@@ -16,7 +16,7 @@ from voigt.cli.progress import progress
 from voigt.errors import DomainError, InputError
 
 if TYPE_CHECKING:
-    from voigt.screening.expressions import Expression
+    from voigt.screening.query.expressions import Expression
     from voigt.screening.screen import Summary
 
 DEFAULT = "<collection>"
@@ -110,10 +110,10 @@ def collection(
     --help` has its options. Exit codes: 0 all done, 1 some crystals failed (DIR/failed.csv), 2 the call was wrong.
     """
     with one_sentence(debug):
-        from voigt.prediction import Settings
-        from voigt.screening.collections import open_collection
+        from voigt.prediction.result import Settings
         from voigt.screening.job import Job, pinned, stages_of
         from voigt.screening.screen import Listener, Resources, Wish, screen
+        from voigt.screening.sources.collections import open_collection
 
         condition, ranking = _parsed("--where", where, "truth"), _parsed("--rank", rank, "number")
         asked = _properties(properties, model, (condition, ranking))
@@ -173,8 +173,8 @@ def report(
     Without --where and --rank those of the last `voigt screen` are used.
     """
     with one_sentence(debug):
-        from voigt.screening.report import write_report
-        from voigt.screening.store import read_manifest
+        from voigt.screening.report.report import write_report
+        from voigt.screening.store.store import read_manifest
 
         noted = read_manifest(folder).get("selection", {})
         asked = where is not None or rank is not None
@@ -194,7 +194,7 @@ def report(
 
 
 def _parsed(option: str, text: str | None, kind: Literal["truth", "number"]) -> Expression | None:
-    from voigt.screening.expressions import parse
+    from voigt.screening.query.expressions import parse
 
     return None if text is None else parse(text, option, kind)
 
@@ -250,9 +250,9 @@ def _select(
     folder: Path, where: Expression | None, rank: Expression | None, top: int, ascending: bool, quiet: bool
 ) -> None:
     """Show the best crystals and write them to DIR/selection.csv."""
-    from voigt.screening.listing import selection_text, summary_text
-    from voigt.screening.selection import select, write_selection
-    from voigt.screening.store import result_parts
+    from voigt.screening.query.selection import select, write_selection
+    from voigt.screening.report.listing import selection_text, summary_text
+    from voigt.screening.store.store import result_parts
 
     selection = select(result_parts(folder), where, rank, top, ascending)
     path = folder / "selection.csv"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError, TargetError
 from voigt.structures import checks
-from voigt.structures.parsed import attempt
+from voigt.structures.readers.parsed import attempt
 from voigt.structures.reading import Frame, read
 from voigt.tensors.properties import PROPERTIES, Property, get_property
 from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt

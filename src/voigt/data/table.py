@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from voigt.data.labelled import LabelledCrystal
 from voigt.structures import checks
-from voigt.structures.parsed import ID_KEYS
+from voigt.structures.readers.parsed import ID_KEYS
 from voigt.tensors.properties import get_property
 
 PAIRS_AT_ONCE = 1 << 18

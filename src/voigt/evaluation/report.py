@@ -13,9 +13,9 @@ from voigt.evaluation.evaluation import NOT_GIVEN, Evaluation, Group, PropertyEv
 from voigt.evaluation.figures import parity_figures, save_figure
 from voigt.evaluation.metrics import RMSPE_SMALLEST_LABEL
 from voigt.evaluation.scored import Scored
-from voigt.evaluation.tables import interval, number, table
 from voigt.files import atomic_write
 from voigt.tensors.properties import get_property
+from voigt.writers.markdown import interval, number, table
 
 __all__ = ["evaluate_scored", "markdown", "write_report"]
 

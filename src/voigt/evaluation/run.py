@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from voigt.api import Failure, predict_frames
 from voigt.data.labelled import LabelledCrystal, file_digest, label_of, read_labelled
 from voigt.data.splits import block_split, formula_split
 from voigt.errors import DomainError, TargetError
@@ -17,7 +16,8 @@ from voigt.evaluation.baselines import apply_baseline, fit_baseline
 from voigt.evaluation.evaluation import Evaluation, evaluate_scored
 from voigt.evaluation.scored import Scored
 from voigt.models.checkpoint import LoadedModel
-from voigt.prediction import Prediction, Settings
+from voigt.prediction.result import Prediction, Settings
+from voigt.prediction.stream import Failure, predict_frames
 from voigt.structures.reading import Frame
 from voigt.tensors.properties import get_property
 

@@ -11,13 +11,14 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.api import CHUNK, Failure
 from voigt.errors import DomainError, InputError, VoigtError
+from voigt.graphs.batch import collate, pack
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.models.sen.explanation import Explanation, explain
 from voigt.models.sen.model import SEN
-from voigt.prediction import Prepared, Settings, prepare
-from voigt.structures.batch import collate, pack
+from voigt.prediction.pipeline import Prepared, prepare
+from voigt.prediction.result import Settings
+from voigt.prediction.stream import CHUNK, Failure
 from voigt.structures.reading import Frame
 from voigt.structures.symmetry import Symmetry
 from voigt.tensors.properties import PROPERTIES, get_property

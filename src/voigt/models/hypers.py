@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from voigt.structures.batch import FrameOptions
+from voigt.graphs.batch import FrameOptions
 
 
 class NetworkHypers(BaseModel):

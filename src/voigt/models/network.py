@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from voigt.errors import DomainError
+from voigt.graphs.batch import CrystalBatch, CrystalGraph
 from voigt.models.hypers import NetworkHypers
 from voigt.models.readout import Readout
-from voigt.structures.batch import CrystalBatch, CrystalGraph
 from voigt.tensors.sum_rule import acoustic_sum_rule
 
 if TYPE_CHECKING:
-    from voigt.models.equivar.model import EquivarTrunk
+    from voigt.models.equivariant.trunk import Trunk
 
 Outputs = dict[str, Tensor]
 
@@ -29,13 +29,13 @@ class Network(nn.Module):
     hypers: NetworkHypers
     readouts: nn.ModuleDict
 
-    def predict_both(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
-        """Two times the same outputs: as the network gives them, and after its own sum rule for Born charges."""
+    def forward_raw(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
+        """The outputs twice: as the network gives them, and after its own sum rule for Born charges."""
         raise NotImplementedError  # abstract: every method has its own
 
     def forward(self, batch: CrystalBatch) -> Outputs:
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
-        return self.predict_both(batch)[1]
+        return self.forward_raw(batch)[1]
 
     def training_pass(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Outputs, and losses that the method adds to those of the properties, by name and already weighted."""
@@ -48,7 +48,7 @@ class Network(nn.Module):
         """Use torch.compile where it pays; networks without such a place do nothing."""
 
     @property
-    def trunk(self) -> EquivarTrunk | None:
+    def trunk(self) -> Trunk | None:
         """Equivariant message passing that another method may share; None if there is none."""
         return None
 
@@ -79,7 +79,7 @@ def functional_rows(batch: CrystalBatch, functionals: tuple[str, ...]) -> Tensor
     return torch.tensor(rows, device=batch.numbers.device)
 
 
-def neutralised(raw: Outputs, batch: CrystalBatch, weights: Tensor | None) -> Outputs:
+def neutralized(raw: Outputs, batch: CrystalBatch, weights: Tensor | None) -> Outputs:
     """Outputs with Born charges that sum to zero in every cell; `weights` (n_atoms,) share the correction out."""
     neutral = dict(raw)
     if "born_charges" in raw:

@@ -10,8 +10,8 @@ from e3nn import o3
 from torch import Tensor, nn
 
 from voigt.models.elements import NUM_ELEMENTS
-from voigt.models.equivar.layers import initial_weights
-from voigt.models.equivar.paths import NODE_ROWS, wigner_3j
+from voigt.models.equivariant.layers import initial_weights
+from voigt.models.equivariant.paths import NODE_ROWS, wigner_3j
 from voigt.tensors.irreps import cartesian_basis
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.voigt import elastic_from_mandel, elastic_to_mandel

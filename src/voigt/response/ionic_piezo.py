@@ -19,8 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from voigt.errors import DomainError, InputError
-from voigt.response.force_constants import forces_of
-from voigt.response.modes import acoustic_pseudo_inverse, unstable_directions
+from voigt.response.phonons.force_constants import forces_of
+from voigt.response.phonons.modes import acoustic_pseudo_inverse, unstable_directions
 
 if TYPE_CHECKING:
     import ase
@@ -60,7 +60,7 @@ def ionic_piezo(
     Parameters
     ----------
     force_constants
-        (n_atoms, n_atoms, 3, 3) at Gamma, eV/Angstrom^2, see `voigt.response.modes.gamma_force_constants`.
+        (n_atoms, n_atoms, 3, 3) at Gamma, eV/Angstrom^2, see `voigt.response.phonons.modes.gamma_force_constants`.
     internal_strain
         (n_atoms, 3, 3, 3) -dF[a, b]/d eta_jk of the same atoms, eV/Angstrom.
     born_charges

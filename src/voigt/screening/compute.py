@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from voigt.api import Failure, finish_share, joined, prepare_share, share_out
-from voigt.prediction import Crystal, Prediction
-from voigt.screening.derived import columns_of
-from voigt.screening.expressions import Expression, evaluate
+from voigt.prediction.pipeline import Crystal
+from voigt.prediction.plan import Plan, Share
+from voigt.prediction.result import Prediction
+from voigt.prediction.stream import Failure, finish_share, joined, prepare_share, share_out
 from voigt.screening.job import Job, Stages, stages_of
-from voigt.screening.rows import failures_table, results_table
-from voigt.shipped import Plan, Share
+from voigt.screening.query.derived import columns_of
+from voigt.screening.query.expressions import Expression, evaluate
+from voigt.screening.store.rows import failures_table, results_table
 from voigt.structures.reading import Frame
 
 CRYSTALS = 128
@@ -37,7 +38,7 @@ class Outcome:
     Attributes
     ----------
     results, failures
-        Rows as in `voigt.screening.rows`; every frame is in one of the two.
+        Rows as in `voigt.screening.store.rows`; every frame is in one of the two.
     seconds
         Wall-clock time for "graphs" (symmetry, neighbours, frames), "networks" (with projection) and "rows".
     peak_mib

@@ -13,9 +13,9 @@ import torch
 
 from voigt.errors import DomainError, WeightsError
 from voigt.models.checkpoint import LoadedModel, available_models
-from voigt.prediction import Settings
-from voigt.screening.expressions import Expression, parse
-from voigt.shipped import Plan, Share, choose_models
+from voigt.prediction.plan import Plan, Share, choose_models
+from voigt.prediction.result import Settings
+from voigt.screening.query.expressions import Expression, parse
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from voigt.screening.changes import Growth, collection_record, compare
-from voigt.screening.collections import Collection
 from voigt.screening.compute import Outcome, pieces
-from voigt.screening.engine import run_local
+from voigt.screening.engines.local import run_local
 from voigt.screening.job import Job, describe, pinned, stages_of
-from voigt.screening.rows import key_of
-from voigt.screening.store import Store, open_store, write_failures
+from voigt.screening.sources.collections import Collection
+from voigt.screening.store.changes import Growth, collection_record, compare
+from voigt.screening.store.rows import key_of
+from voigt.screening.store.store import Store, open_store, write_failures
 from voigt.structures.reading import Frame
 
 Engine = Literal["local", "ray"]
@@ -108,7 +108,7 @@ def screen(
     Parameters
     ----------
     collection
-        See `voigt.screening.collections.open_collection`.
+        See `voigt.screening.sources.collections.open_collection`.
     folder
         Of the store: new, or one of the same job.
     job
@@ -127,7 +127,7 @@ def screen(
     Raises
     ------
     InputError
-        See `open_store` and `voigt.screening.changes.compare`.
+        See `open_store` and `voigt.screening.store.changes.compare`.
     OutputError
         The store cannot be written (full disk, no permission); what is stored stays, and the same call goes on.
     TargetError, DomainError, WeightsError
@@ -181,7 +181,7 @@ class _Stream:
 def _run(work: Iterator[list[Frame]], job: Job, resources: Resources) -> Generator[Outcome]:
     if resources.engine == "local":
         return run_local(work, job, resources.workers)
-    from voigt.screening.ray_engine import run_ray
+    from voigt.screening.engines.ray import run_ray
 
     return run_ray(work, job, resources.workers, resources.address)
 

@@ -14,9 +14,9 @@ import ase
 
 from voigt.errors import InputError
 from voigt.structures.checks import problems
-from voigt.structures.formats import bare_name, is_structure_file, parse_file, parse_stream
-from voigt.structures.parsed import Parsed, attempt, guard, own_id
-from voigt.structures.pymatgen_json import LABEL, atoms_from_dict
+from voigt.structures.readers.formats import bare_name, is_structure_file, parse_file, parse_stream
+from voigt.structures.readers.parsed import Parsed, attempt, guard, own_id
+from voigt.structures.readers.pymatgen_json import LABEL, atoms_from_dict
 
 MEMORY = "<memory>"
 """`Frame.source` of structures that come from no file."""

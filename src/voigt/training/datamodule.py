@@ -15,9 +15,9 @@ from voigt.data.labelled import LabelledCrystal, file_digest, read_labelled
 from voigt.data.splits import Parts, block_split, fold_split, formula_split, hash_place, stored_split
 from voigt.data.table import Crystals, JoinedCrystals, as_crystals
 from voigt.errors import InputError, RecipeError, TargetError
-from voigt.structures.batch import CrystalBatch, CrystalGraph, collate, pack
+from voigt.graphs.batch import CrystalBatch, CrystalGraph, collate, pack
+from voigt.graphs.building import GraphOptions, structure_graph
 from voigt.tensors.properties import PROPERTIES
-from voigt.training.graph_building import GraphOptions, structure_graph
 from voigt.training.graph_store import (
     GraphStore,
     StoredGraphs,

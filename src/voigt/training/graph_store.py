@@ -16,9 +16,9 @@ from torch import Tensor
 from voigt.data.labelled import LabelledCrystal
 from voigt.data.table import Label, Labels
 from voigt.errors import RecipeError
-from voigt.structures.batch import CrystalGraph
+from voigt.graphs.batch import CrystalGraph
+from voigt.graphs.building import FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
 from voigt.tensors.properties import PROPERTIES, Property
-from voigt.training.graph_building import FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
 
 
 def label_tensor(prop: Property, label: Label, num_atoms: int, dtype: torch.dtype) -> Tensor:

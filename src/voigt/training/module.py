@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from voigt.errors import RecipeError
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.network import Network
-from voigt.structures.batch import CrystalBatch
 from voigt.training.losses import tensor_loss, total_loss
 from voigt.training.recipe import OptimizerSettings, Recipe
 

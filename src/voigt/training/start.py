@@ -8,12 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from voigt.errors import RecipeError
+from voigt.graphs.batch import CrystalGraph
 from voigt.models.checkpoint import load_model
-from voigt.models.equivar.model import EquivarTrunk
+from voigt.models.equivariant.trunk import Trunk
 from voigt.models.methods import build_network
 from voigt.models.network import Network
 from voigt.models.readout import unbounded
-from voigt.structures.batch import CrystalGraph
 from voigt.tensors.properties import PROPERTIES
 from voigt.training.graph_store import all_numbers, all_targets
 from voigt.training.recipe import Recipe
@@ -49,9 +49,9 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
         if trunks[0] is None or trunks[1] is None:
             raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {wanted.method}")
         given, wanted, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
-    free = {"properties", "sum_rule", "frame"} | (set() if trunks[1] is None else {"functionals"})
+    free = {"properties", "sum_rule", "frame"} | (set() if trunks[1] is None else {"functionals", "method"})
     old, new = given.model_dump(), wanted.model_dump()
-    changed = [key for key in new if old[key] != new[key] and key not in free]
+    changed = [key for key in new if key in old and old[key] != new[key] and key not in free]
     if changed:
         listing = ", ".join(f"{key} = {old[key]!r}" for key in changed)
         raise RecipeError(f"to fine-tune from {recipe.finetune} the recipe's model must have {listing}")
@@ -65,7 +65,7 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
             _copy_functionals(trunks[0], trunks[1])
 
 
-def _copy_functionals(source: EquivarTrunk, network: EquivarTrunk) -> None:
+def _copy_functionals(source: Trunk, network: Trunk) -> None:
     """Functionals by name; a new one, or a network without any, starts as the trained model's default."""
     known = source.hypers.functionals
     rows = network.input.bias.new_zeros(1, 1) if source.functional is None else source.functional.weight

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from voigt.errors import OutputError
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
     Writer: TypeAlias = Callable[[Iterable[Prediction], str | Path, Sequence[str] | None], int]
 

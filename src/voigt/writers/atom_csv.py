@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from voigt.files import atomic_write
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 HEADER = ("id", "atom", "element", *(f"Z{field}{displacement}" for field in "123" for displacement in "123"))
 

@@ -12,7 +12,7 @@ from voigt.tensors.properties import PROPERTIES, Property
 from voigt.writers.layout import flat, headings, reduced_formula
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 START = ("id", "formula", "space_group", "atoms")
 

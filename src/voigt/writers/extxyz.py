@@ -15,7 +15,7 @@ from voigt.tensors.properties import PROPERTIES
 from voigt.writers.layout import flat, norm
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 
 def annotated(prediction: Prediction) -> ase.Atoms:

@@ -12,7 +12,7 @@ from voigt.tensors.properties import Property
 from voigt.writers.layout import norm
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 
 def table_notes(prediction: Prediction, prop: Property, all_atoms: bool) -> list[str]:

@@ -12,7 +12,7 @@ from voigt.tensors.properties import PROPERTIES
 from voigt.writers.layout import flat, norm, reduced_formula
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 ROWS = 1024
 """Crystals of one row group."""

@@ -15,7 +15,7 @@ from voigt.tensors.properties import PROPERTIES, Property
 from voigt.writers.layout import layout_text, reduced_formula, stored
 
 if TYPE_CHECKING:
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
 
 
 def record(prediction: Prediction) -> dict[str, Any]:

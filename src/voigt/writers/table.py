@@ -17,7 +17,7 @@ from voigt.writers.notes import table_notes
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from voigt.prediction import Prediction
+    from voigt.prediction.result import Prediction
     from voigt.structures.symmetry import Symmetry
 
 Line: TypeAlias = tuple[tuple[str, str], ...]

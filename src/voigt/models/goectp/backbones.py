@@ -8,17 +8,18 @@ import torch
 from e3nn import o3
 from torch import Tensor, nn
 
-from voigt.models.equivar.hypers import EquivarHypers
-from voigt.models.equivar.layers import NeighborHarmonics, RadialBasis
-from voigt.models.equivar.model import EquivarTrunk, feature_rotation
-from voigt.models.equivar.paths import NODE_ROWS, NUM_ROWS
+from voigt.graphs.batch import CrystalBatch
+from voigt.models.equivariant.hypers import TrunkHypers
+from voigt.models.equivariant.layers import NeighborHarmonics, RadialBasis
+from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
+from voigt.models.equivariant.rotation import feature_rotation
+from voigt.models.equivariant.trunk import Trunk
 from voigt.models.goectp.crystalformer import CrystalFormer
 from voigt.models.goectp.ecomformer import EComFormer
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.icomformer import IComFormer
 from voigt.models.goectp.views import Views, canonical
 from voigt.models.network import functional_rows
-from voigt.structures.batch import CrystalBatch
 from voigt.tensors.properties import PROPERTIES
 
 Plain = EComFormer | IComFormer | CrystalFormer
@@ -55,7 +56,7 @@ class EquivarBackbone(nn.Module):
 
     def __init__(self, hypers: GoeCTPHypers) -> None:
         super().__init__()
-        settings = EquivarHypers(
+        settings = TrunkHypers(
             properties=hypers.properties,
             functionals=hypers.functionals,
             channels=hypers.width,
@@ -65,7 +66,7 @@ class EquivarBackbone(nn.Module):
             self_product=True,
             average_neighbors=hypers.average_neighbors,
         )
-        self.trunk = EquivarTrunk(settings)
+        self.trunk = Trunk(settings)
         self.rows = {"none": 1, "components": NODE_ROWS["2e"].start, "harmonics": NUM_ROWS}[hypers.directions]
         highest = max(PROPERTIES[name].rank for name in hypers.properties)
         degrees = range(3, highest + 1) if hypers.directions == "harmonics" else ()
@@ -101,7 +102,7 @@ class HighDegree(nn.Module):
     points: Tensor
     inverse: Tensor
 
-    def __init__(self, settings: EquivarHypers, degree: int, channels: int) -> None:
+    def __init__(self, settings: TrunkHypers, degree: int, channels: int) -> None:
         super().__init__()
         self.neighbors = NeighborHarmonics(settings, degree)
         self.mix = nn.Linear(settings.channels, channels, bias=False)

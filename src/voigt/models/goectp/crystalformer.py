@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.radial import envelope
-from voigt.structures.batch import CrystalBatch
 
 TAIL = 1e-3
 """Largest factor exp(-r^2 / (2 sigma^2)) that the Gaussian decay may have left at the cutoff."""

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.comformer import NodeAttention
 from voigt.models.goectp.edges import EdgeEmbedding, directions
 from voigt.models.goectp.hypers import GoeCTPHypers
-from voigt.structures.batch import CrystalBatch
 
 CANCELLATION = 6.0
 """Neighbours surround the atoms of crystals almost evenly: vectors and quadrupoles of their directions cancel to about

@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from voigt.graphs.batch import FrameOptions
 from voigt.models.hypers import NetworkHypers
-from voigt.structures.batch import FrameOptions
 from voigt.tensors.properties import PROPERTIES
 
 

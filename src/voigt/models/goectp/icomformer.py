@@ -6,11 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.comformer import GatedMessage, NodeAttention
 from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
-from voigt.structures.batch import CrystalBatch
 
 NUM_COSINES = 16
 """Gaussians on the cosine of an angle."""

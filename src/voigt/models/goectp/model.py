@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor, nn
 
-from voigt.models.equivar.model import EquivarTrunk, equivariant_values, high_degrees
+from voigt.graphs.batch import CrystalBatch
+from voigt.models.equivariant.trunk import Trunk, equivariant_values, high_degrees
 from voigt.models.goectp.backbones import EquivarBackbone, build_backbone
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.views import Views, views_of
-from voigt.models.network import Network, Outputs, neutralised
+from voigt.models.network import Network, Outputs, neutralized
 from voigt.models.readout import Readout, TensorReadout, assembled, bounded, own_readouts
-from voigt.structures.batch import CrystalBatch
 from voigt.tensors.projection import rotate
 from voigt.tensors.properties import PROPERTIES, Property
 
@@ -67,7 +67,7 @@ class GoeCTP(Network):
             self.high = high_degrees(self.backbone.trunk.hypers, self.linear)
 
     @property
-    def trunk(self) -> EquivarTrunk | None:
+    def trunk(self) -> Trunk | None:
         """Equivar's message passing if it is the backbone."""
         return self.backbone.trunk if isinstance(self.backbone, EquivarBackbone) else None
 
@@ -76,7 +76,7 @@ class GoeCTP(Network):
         if self.trunk is not None:
             self.trunk.compile_products()
 
-    def predict_both(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
+    def forward_raw(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Two times the same outputs: as the network gives them, and after its own sum rule for Born charges."""
         views = views_of(batch, random=self.training and self.hypers.frame == "stochastic")
         features, added = self._features(batch, views)
@@ -90,7 +90,7 @@ class GoeCTP(Network):
             else:
                 raw[name] = self._of_crystals(readout, prop, pooled, added.get(name), batch, views)
         raw = assembled(raw, self.hypers.properties)
-        return raw, neutralised(raw, batch, None) if self.hypers.sum_rule == "equal" else dict(raw)
+        return raw, neutralized(raw, batch, None) if self.hypers.sum_rule == "equal" else dict(raw)
 
     def _features(self, batch: CrystalBatch, views: Views) -> tuple[Tensor, Outputs]:
         """Plain features of the views' atoms, and equivariant tensors to which the head's are a correction."""

@@ -11,10 +11,10 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.radial import envelope, harmonics
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
-from voigt.structures.batch import CrystalBatch
 
 BondFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
 

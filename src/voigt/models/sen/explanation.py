@@ -11,8 +11,8 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
+from voigt.graphs.batch import CrystalBatch
 from voigt.models.sen.model import SEN, Internals
-from voigt.structures.batch import CrystalBatch
 
 Matrix = NDArray[np.float64]
 

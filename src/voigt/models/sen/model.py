@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from voigt.graphs.batch import CrystalBatch, CrystalGraph
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
 from voigt.models.network import Network, Outputs, functional_rows
 from voigt.models.readout import assembled, bounded, own_readouts
@@ -19,7 +20,6 @@ from voigt.models.sen.heads import SYSTEMS, CapsuleReadout, Scalar, SymmetryHead
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.pooling import Set2Set
 from voigt.models.sen.segments import Orbits, orbits_of
-from voigt.structures.batch import CrystalBatch, CrystalGraph
 from voigt.tensors.properties import PROPERTIES
 
 TWO_STAGES = "band_gap"
@@ -174,7 +174,7 @@ class SEN(Network):
                 values[name] = bounded(scalar.value, PROPERTIES[name])
         return assembled(values, self.hypers.properties)
 
-    def predict_both(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
+    def forward_raw(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Scalars; there is no sum rule to obey."""
         outputs = self.outputs(self.internals(batch))
         return outputs, dict(outputs)

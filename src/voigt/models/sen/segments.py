@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from voigt.structures.batch import CrystalBatch
+from voigt.graphs.batch import CrystalBatch
 
 
 @dataclass(frozen=True)

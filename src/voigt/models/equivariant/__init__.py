@@ -1,0 +1,1 @@
+"""Equivariant message passing shared by methods: coupling paths, messages, layers, trunk."""

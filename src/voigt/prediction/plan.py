@@ -1,0 +1,171 @@
+"""Which models answer a request: the one that was named, or those that ship and give the properties asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from voigt.errors import DomainError, WeightsError
+from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models, load_model
+from voigt.prediction.result import Settings
+from voigt.tensors.properties import get_property
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one model contributes to a request.
+
+    Attributes
+    ----------
+    model
+        The model.
+    settings
+        Those of the request, with the properties that this model gives and a functional that it knows.
+    warnings
+        What is to be said of every crystal.
+    """
+
+    model: LoadedModel
+    settings: Settings
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Who predicts what.
+
+    Attributes
+    ----------
+    properties
+        All that is predicted, in the order asked for.
+    shares
+        One for each model; no property is in two of them.
+    """
+
+    properties: tuple[str, ...]
+    shares: tuple[Share, ...]
+
+
+def choose_models(model: str | Path | LoadedModel | None, settings: Settings) -> Plan:
+    """Models for a request, loaded, and what each of them gives.
+
+    A model that is named is the only one. Without, the default model gives all it has; if properties are asked for,
+    shipped models share them as `cover` says.
+
+    Parameters
+    ----------
+    model
+        Name of a shipped model, a model file, a loaded model, or None.
+    settings
+        `properties` and `functional` are asked for; the rest is passed on.
+
+    Raises
+    ------
+    TargetError
+        A property that does not exist.
+    DomainError
+        No model gives a property; no chosen model knows the functional.
+    WeightsError
+        A model cannot be loaded.
+    """
+    wanted = tuple(dict.fromkeys(get_property(name).name for name in settings.properties or ()))
+    if model is None and wanted:
+        parts = [(load_model(name), part) for name, part in cover(wanted, shipped_properties()).items()]
+    else:
+        loaded = model if isinstance(model, LoadedModel) else load_model(DEFAULT_MODEL if model is None else model)
+        known = loaded.hypers.properties
+        absent = [name for name in wanted if name not in known]
+        if absent:
+            raise DomainError(
+                f"model '{loaded.name}' does not predict {', '.join(absent)}; it predicts {', '.join(known)}"
+            )
+        parts = [(loaded, wanted or known)]
+    _check_functional([entry for entry, _ in parts], settings.functional)
+    shares = tuple(_share(loaded, part, settings) for loaded, part in parts)
+    return Plan(wanted or shares[0].model.hypers.properties, shares)
+
+
+def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """Share properties out to models: model name -> what it is asked for, in the order of choice.
+
+    Again and again the model that gives most of the properties still missing is taken; of equals the default model,
+    then the first in the alphabet. So eps_inf and eps_total asked together come from one model if one gives both, and
+    obey eps_total >= eps_inf.
+
+    Parameters
+    ----------
+    properties
+        What is wanted.
+    offers
+        Model name -> what it predicts.
+
+    Raises
+    ------
+    DomainError
+        No model gives a property.
+    """
+    absent = [name for name in properties if not any(name in offer for offer in offers.values())]
+    if absent:
+        ships = ", ".join(f"{model} ({', '.join(offer)})" for model, offer in offers.items()) or "none"
+        raise DomainError(
+            f"no model that ships predicts {', '.join(absent)}; there are {ships}; "
+            "train one with 'voigt train' and name it as the model"
+        )
+    chosen: dict[str, tuple[str, ...]] = {}
+    missing = list(properties)
+    ranked = sorted(offers, key=lambda name: (name != DEFAULT_MODEL, name))
+    while missing:
+        best = max(ranked, key=lambda name: len(set(missing) & set(offers[name])))  # of equals the first
+        chosen[best] = tuple(name for name in missing if name in offers[best])
+        missing = [name for name in missing if name not in offers[best]]
+    return chosen
+
+
+def shipped_properties() -> dict[str, tuple[str, ...]]:
+    """Shipped model -> what it predicts, from the headers of the files: no weights are read.
+
+    Raises
+    ------
+    WeightsError
+        A file that ships is damaged.
+    """
+    return {name: _properties(path) for name, path in available_models().items()}
+
+
+def _properties(path: Path) -> tuple[str, ...]:
+    try:
+        with safe_open(path, framework="numpy") as stream:
+            metadata = stream.metadata() or {}
+        return tuple(json.loads(metadata["hypers"])[0]["properties"])
+    except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged or no Voigt model ({error}); install voigt again") from error
+
+
+def functionals_of(model: LoadedModel) -> tuple[str, ...]:
+    """Functionals that a model can predict for, the default first; empty if its training data stated none."""
+    return tuple(model.hypers.functionals or model.card.functionals)
+
+
+def _check_functional(models: Sequence[LoadedModel], functional: str | None) -> None:
+    known = {model.name: functionals_of(model) for model in models}
+    if functional is None or any(functional in names for names in known.values()):
+        return
+    if len(models) == 1:
+        said = ", ".join(known[models[0].name]) or "none"
+        raise DomainError(f"model '{models[0].name}' knows no functional {functional}; it knows {said}")
+    said = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in known.items())
+    raise DomainError(f"none of the models knows functional {functional}; they know {said}")
+
+
+def _share(model: LoadedModel, properties: tuple[str, ...], settings: Settings) -> Share:
+    own = replace(settings, properties=properties)
+    known = functionals_of(model)
+    if settings.functional is None or settings.functional in known:
+        return Share(model, own)
+    default = f"predicted for {known[0]}" if known else "of a functional that its model does not state"
+    warning = f"model '{model.name}' knows no functional {settings.functional}: {', '.join(properties)} {default}"
+    return Share(model, replace(own, functional=None), (warning,))

@@ -1,0 +1,153 @@
+"""What is asked for and what comes back: settings, and the tensors of one crystal with their diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import ase
+import numpy as np
+from numpy.typing import NDArray
+
+from voigt.structures.symmetry import Symmetry
+
+ValueT = TypeVar("ValueT")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How predictions are made and corrected.
+
+    Attributes
+    ----------
+    properties
+        What to return; None: all that the model predicts.
+    functional
+        Functional whose response is wanted; None: the model's default. Of several models, those that do not know it
+        predict for their default and say so.
+    symmetrize
+        Project onto the crystal's space group.
+    sum_rule
+        Make the Born charges of a cell sum to `total_charge`.
+    total_charge
+        Charge of the cell in e: sum_a Z[a] = total_charge * identity.
+    symprec
+        Tolerance of the space-group search, Angstrom.
+    allow_unseen
+        Predict for elements that the model was not trained on.
+    max_edges
+        Edge budget of one batch.
+    """
+
+    properties: tuple[str, ...] | None = None
+    functional: str | None = None
+    symmetrize: bool = True
+    sum_rule: bool = True
+    total_charge: float = 0.0
+    symprec: float = 1e-3
+    allow_unseen: bool = False
+    max_edges: int = 20_000
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Tensors of one crystal, in the Cartesian frame of its input cell.
+
+    Attributes
+    ----------
+    id
+        Identity of the crystal.
+    atoms
+        The input structure.
+    values
+        Property name -> final Cartesian tensor: born_charges (n_atoms, 3, 3) as Z[atom, field, displacement],
+        eps_inf (3, 3), ... in `units`.
+    raw
+        The same before sum rule and symmetry projection.
+    spread
+        Property name -> standard deviation over the members of an ensemble, per component; empty for one network.
+    units
+        Property name -> unit.
+    drift
+        (3, 3) sum of the raw Born charges over the cell, e; None if not predicted.
+    residual
+        Property name -> ||T - P T|| / ||T|| of the raw tensor, P the projector onto the space group.
+    symmetry
+        The crystal's operations, orbits, Wyckoff letters.
+    symmetrized
+        Whether `values` are projected onto these operations.
+    models
+        Property name -> name of the model that predicted it.
+    functionals
+        Property name -> functional that the prediction stands for, None if its model was not told.
+    warnings
+        One sentence each: unseen elements, likely metals, disagreement within the ensemble, properties that one of
+        several models cannot predict for this crystal.
+    members
+        Property per crystal -> (n_members, ...) what each member of an ensemble says, symmetrized like `values`, which
+        is their mean; for the spread of what follows from a tensor. Empty for one network.
+    """
+
+    id: str
+    atoms: ase.Atoms
+    values: Mapping[str, NDArray[np.float64]]
+    raw: Mapping[str, NDArray[np.float64]]
+    spread: Mapping[str, NDArray[np.float64]]
+    units: Mapping[str, str]
+    drift: NDArray[np.float64] | None
+    residual: Mapping[str, float]
+    symmetry: Symmetry
+    symmetrized: bool
+    models: Mapping[str, str]
+    functionals: Mapping[str, str | None]
+    warnings: tuple[str, ...]
+    members: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[str] = ()) -> Prediction:
+    """One crystal's properties from several models.
+
+    Parameters
+    ----------
+    parts
+        Predictions of the same crystal, no property in two of them.
+    order
+        Names of properties in the order of the result; those that no part has are left out.
+    warnings
+        Sentences to add to those of the parts; no sentence is said twice.
+    """
+    names = [name for name in order if any(name in part.values for part in parts)]
+    merged = replace(
+        parts[0],
+        values=_united([part.values for part in parts], names),
+        raw=_united([part.raw for part in parts], names),
+        spread=_united([part.spread for part in parts], names),
+        members=_united([part.members for part in parts], names),
+        units=_united([part.units for part in parts], names),
+        drift=next((part.drift for part in parts if part.drift is not None), None),
+        residual=_united([part.residual for part in parts], names),
+        models=_united([part.models for part in parts], names),
+        functionals=_united([part.functionals for part in parts], names),
+    )
+    sentences = [*(sentence for part in parts for sentence in part.warnings), *warnings, *_contradictions(merged)]
+    return replace(merged, warnings=tuple(dict.fromkeys(sentences)))
+
+
+def _united(mappings: Sequence[Mapping[str, ValueT]], names: Sequence[str]) -> dict[str, ValueT]:
+    everything = {name: value for mapping in mappings for name, value in mapping.items()}
+    return {name: everything[name] for name in names if name in everything}
+
+
+def _contradictions(prediction: Prediction) -> list[str]:
+    """A network keeps eps_total above its own eps_inf, which binds no other."""
+    if not {"eps_inf", "eps_total"} <= prediction.values.keys():
+        return []
+    models = prediction.models
+    ionic = np.linalg.eigvalsh(prediction.values["eps_total"] - prediction.values["eps_inf"])
+    if models["eps_inf"] == models["eps_total"] or ionic.min() >= 0:
+        return []
+    return [
+        f"eps_total (model '{models['eps_total']}') is below eps_inf (model '{models['eps_inf']}') by up to "
+        f"{-ionic.min():.2g}, which cannot be; ask for these two alone to get them from one model"
+    ]

@@ -1,0 +1,57 @@
+"""A selection as a table for the terminal."""
+
+from __future__ import annotations
+
+from voigt.screening.query.selection import Selection
+from voigt.writers.markdown import number
+
+
+def selection_text(selection: Selection) -> str:
+    """Aligned columns: place, id, formula, space group, rank with its spread, and the scalars that were asked for.
+
+    A rank that is one of the scalars has one column, that of the scalar.
+    """
+    named = [name for name in selection.names if not name.endswith("_spread")]
+    header = ["", "id", "formula", "space group"]
+    columns = [
+        [str(place + 1) for place in range(len(selection.ids))],
+        list(selection.ids),
+        list(selection.formulas),
+        [str(group) if group else "–" for group in selection.spacegroups.tolist()],
+    ]
+    if selection.ranked_by is not None and selection.ranked_by not in named:
+        header.append(selection.ranked_by)
+        columns.append(_ranks(selection))
+    for name in named:
+        header.append(_with_unit(name, selection.units[selection.names.index(name)]))
+        plain = [number(value) for value in selection.column(name).tolist()]
+        columns.append(_ranks(selection) if name == selection.ranked_by else plain)
+    widths = [max(map(len, (title, *cells))) for title, cells in zip(header, columns, strict=True)]
+    rows = [header, *map(list, zip(*columns, strict=True))]
+    return "\n".join("  ".join(map(_aligned, row, widths, range(len(row)))).rstrip() for row in rows)
+
+
+def _aligned(cell: str, width: int, column: int) -> str:
+    return cell.ljust(width) if column in (1, 2) else cell.rjust(width)
+
+
+def _ranks(selection: Selection) -> list[str]:
+    if selection.rank is None or selection.rank_spread is None:
+        return []
+    return [_with_spread(*pair) for pair in zip(selection.rank.tolist(), selection.rank_spread.tolist(), strict=True)]
+
+
+def _with_spread(value: float, spread: float) -> str:
+    """No ± where nothing is known (NaN), and none for what is exact (0)."""
+    return f"{number(value)} ± {number(spread)}" if spread > 0 else number(value)
+
+
+def _with_unit(name: str, unit: str) -> str:
+    return name if unit in ("1", "") else f"{name} ({unit})"
+
+
+def summary_text(selection: Selection) -> str:
+    """One sentence on how many were looked at."""
+    condition = f" satisfy {selection.where}" if selection.where else " have a rank" if selection.ranked_by else ""
+    lacking = f", {selection.lacking} lack a value that it needs" if selection.lacking else ""
+    return f"{selection.passed} of {selection.looked_at} crystals{condition}{lacking}"

@@ -1,0 +1,350 @@
+"""The page of a report on a screening, in Markdown, for someone who was not there."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from voigt.screening.query.derived import DERIVED
+from voigt.screening.query.expressions import Expression
+from voigt.screening.query.selection import Selection
+from voigt.screening.query.uncertainty import Deviations
+from voigt.screening.report.findings import FLAGS, Front, Material, flags_of
+from voigt.screening.report.survey import Failures, Survey
+from voigt.screening.report.wording import definitions, in_words, title_of
+from voigt.tensors.properties import PROPERTIES
+from voigt.writers.markdown import number
+from voigt.writers.markdown import table as plain_table
+
+_REASONS = 15  # rows of a table of reasons
+_FRONT_ROWS = 40
+
+_STATES = {
+    "complete": "complete",
+    "stopped": "stopped by a limit before the end of the collection",
+    "running": "not complete: it is running or was interrupted",
+}
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that a page tells.
+
+    Attributes
+    ----------
+    manifest
+        Of the store.
+    survey, failures
+        What the store holds.
+    selection, best
+        What was asked for, and its crystals.
+    front
+        None if there are no two objectives.
+    names
+        Scalars of the tables.
+    spread
+        Of these scalars of the best crystals.
+    """
+
+    manifest: Mapping[str, Any]
+    survey: Survey
+    failures: Failures
+    selection: Selection
+    best: tuple[Material, ...]
+    front: Front | None
+    names: tuple[str, ...]
+    spread: Deviations
+
+
+def page(findings: Findings, where: Expression | None, rank: Expression | None) -> str:
+    """The report as one Markdown page, with figures and structures by paths relative to it."""
+    sections = [
+        [f"# Screening of {_title(findings.manifest['collection']['name'])}", _summary(findings, where, rank)],
+        _what(findings),
+        _counts(findings),
+        _question(findings, where, rank),
+        _best(findings),
+        _pareto(findings, where is not None),
+        _pictures(where is not None),
+        _caveats(findings),
+        _credits(findings.manifest),
+    ]
+    return "\n\n".join(block for section in sections for block in section if block) + "\n"
+
+
+def _summary(findings: Findings, where: Expression | None, rank: Expression | None) -> str:
+    found, failed = len(findings.survey), findings.failures.count
+    properties = ", ".join(PROPERTIES[name].label for name in findings.survey.predicted)
+    sentences = [f"{_count(found, 'crystal')} with predicted {properties}; {_count(failed, 'input')} failed."]
+    if where is not None:
+        matched = int(findings.survey.matched.sum())
+        share = f" ({100 * matched / found:.2g} %)" if matched else ""
+        sentences.append(f"{_count(matched, 'crystal')}{share} fulfil{'s' * (matched == 1)} the condition "
+                         f"`{where.text}`.")
+    if findings.best and rank is not None:
+        first = findings.best[0]
+        order = "smallest" if findings.selection.ascending else "largest"
+        among = " of them" if where is not None else ""
+        sentences.append(f"The {order} `{rank.text}`{among} has {_cell(first.formula)} ({_cell(first.id)}): "
+                         f"{_with_error(*(first.rank or (math.nan, math.nan)))}.")
+    return " ".join(sentences)
+
+
+def _what(findings: Findings) -> list[str]:
+    manifest, collection, job = findings.manifest, findings.manifest["collection"], findings.manifest["job"]
+    count = collection.get("count")
+    facts = [
+        ("collection", f"`{collection['name']}` ({collection['kind']})"),
+        ("fingerprint of the collection", f"`{collection['fingerprint']}`"),
+        ("crystals in it", "not known beforehand" if count is None else f"{count:,}"),
+        ("properties", ", ".join(f"`{name}`" for name in job["properties"])),
+        ("prefilter", f"`{job['prefilter']}`" if job.get("prefilter") else "none"),
+        ("settings", ", ".join(f"{key} {_plain(value)}" for key, value in (job.get("settings") or {}).items()) or "–"),
+        ("state", _STATES.get(manifest["state"], manifest["state"])),
+    ]
+    models = [
+        [f"`{model['name']}`", ", ".join(model["properties"]), model.get("functional") or "–", f"`{model['sha256']}`"]
+        for model in models_of(manifest)
+    ]
+    return [
+        "## What was screened",
+        _table(["", ""], [[name, _cell(text)] for name, text in facts], "ll"),
+        "The models, by the SHA-256 of their files:",
+        _table(["model", "predicts", "functional", "SHA-256"], models, "llll"),
+        "The commands, in the order in which they ran:",
+        *(_session(k, session) for k, session in enumerate(manifest["sessions"], start=1)),
+    ]
+
+
+def _session(place: int, session: Mapping[str, Any]) -> str:
+    crystals, seconds = session.get("crystals", 0), session.get("seconds") or 0.0
+    speed = f", {(crystals + session.get('failed', 0)) / seconds:.3g} inputs/s" if seconds > 0 else ""
+    ended = session.get("ended") or "an end that was not recorded"
+    peak = max((session.get("peak_mib") or {}).values(), default=0)
+    memory = f", at most {peak:,} MiB in one process" if peak else ""
+    outcome = f"{_count(crystals, 'crystal')} predicted, {session.get('failed', 0):,} failed"
+    return (
+        f"{place}. Voigt {session.get('voigt', '?')}, {session.get('started', '?')} to {ended}: "
+        f"{outcome}, {seconds:,.0f} s{speed}{memory}\n\n"
+        f"   ```\n   {' '.join(str(session['command']).split())}\n   ```"
+    )
+
+
+def models_of(manifest: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """Models of a screening, as its manifest lists them."""
+    models: Sequence[Mapping[str, Any]] = manifest.get("models") or manifest["job"].get("models") or []
+    return models
+
+
+def _counts(findings: Findings) -> list[str]:
+    found, failures = findings.survey, findings.failures
+    rows = [["crystals with results", f"{len(found):,}"], ["inputs that failed", f"{failures.count:,}"]]
+    if not np.isnan(found.passed).all():
+        rows.append(["kept from some models by the prefilter", f"{int((found.passed == 0).sum()):,}"])
+    rows.append(["with elements that a model has not seen", f"{int(found.unseen.sum()):,}"])
+    rows.append(["probably metals", f"{int(found.metal.sum()):,}"])
+    for name, many in found.predicted.items():
+        lacking = sum(found.lacking[name].values())
+        rows.append([f"with `{name}`", f"{many:,}"])
+        if lacking:
+            rows.append([f"without `{name}`, though no prefilter kept them from it", f"{lacking:,}"])
+    blocks = ["## Counts", _table(["", "crystals"], rows, "lr")]
+    if failures.count:
+        shown = _common(failures.reasons)
+        reasons = [[_cell(reason), f"`{_cell(failures.examples[reason])}`", f"{many:,}"] for reason, many in shown]
+        blocks += ["Why inputs failed (numbers and elements left out; all of them in `failed/` of the screening):",
+                   _table(["reason", "for example", "inputs"], reasons + _rest(failures.reasons, 3), "llr")]
+    lacking_rows = [[f"`{name}`", _cell(why), f"{many:,}"]
+                    for name, reasons in found.lacking.items() for why, many in _common(reasons)]
+    if lacking_rows:
+        blocks += ["Why crystals lack a property:", _table(["property", "reason", "crystals"], lacking_rows, "llr")]
+    if found.warnings:
+        rows = [[_cell(text), f"{many:,}"] for text, many in _common(found.warnings)] + _rest(found.warnings, 2)
+        blocks += ["Warnings that came with predictions:", _table(["warning", "crystals"], rows, "lr")]
+    return blocks
+
+
+def _question(findings: Findings, where: Expression | None, rank: Expression | None) -> list[str]:
+    selection = findings.selection
+    lines = []
+    if where is None:
+        lines.append("No condition: all crystals are considered.")
+    else:
+        lines.append(f"Wanted are crystals with\n\n    {where.text}\n\nthat is: {in_words(where)}.")
+    if rank is None:
+        lines.append("No ranking: crystals stand in the order of the collection.")
+    else:
+        order = "smallest" if selection.ascending else "largest"
+        lines.append(f"They are ranked by {in_words(rank)}, the {order} first.")
+    outcome = f"{selection.passed:,} of {selection.looked_at:,} crystals satisfy this and can be ranked"
+    outcome += f"; {selection.lacking:,} cannot be judged since a value is missing" if selection.lacking else ""
+    return ["## The question", *lines, f"{outcome}.", "\n".join(definitions(findings.names))]
+
+
+def _best(findings: Findings) -> list[str]:
+    best = findings.best
+    if not best:
+        return ["## The best crystals", "No crystal satisfies the condition: the table (`top.csv`) is empty."]
+    title = f"## The best {len(best)}" if findings.selection.rank is not None else f"## The first {len(best)}"
+    blocks = [title, _materials(best, findings.names, findings.selection.ranked_by),
+              f"{_on_spread(findings.spread)}The structures are in `structures/`, the table in full in `top.csv`."]
+    return [*blocks, _legend(best)]
+
+
+def _on_spread(spread: Deviations) -> str:
+    """What ± is, or nothing if there is none."""
+    if not spread.ensembles:
+        return ""
+    text = "± is the standard deviation of each number among the members of an ensemble; it is no bound on the error. "
+    if spread.others:
+        counted = ", ".join(f"`{_cell(name)}`" for name in sorted(spread.ensembles))
+        text += f"± counts only models that are ensembles: {counted}; what others predict is taken as exact. "
+    return text + "A number without it comes from one network or is exact. "
+
+
+def _pareto(findings: Findings, conditional: bool) -> list[str]:
+    front = findings.front
+    if front is None:
+        return []
+    aims = [f"{'largest' if more else 'smallest'} `{name}`"
+            for name, more in zip(front.names, front.maximise, strict=True)]
+    among = "that fulfil the condition and" if conditional else "that"
+    text = (
+        f"Crystals that no other betters in one of {aims[0]} and {aims[1]} without being worse in the other, among the "
+        f"{front.candidates:,} {among} have both values."
+    )
+    blocks = ["## Pareto front", text, "![Pareto front](pareto.png)"]
+    caption = "Grey: all crystals, by hexagon (logarithmic shades). "
+    caption += "Blue: those that fulfil the condition. " if conditional else ""
+    caption += "Hollow points carry a flag of the table. The few crystals beyond the axes are drawn at their ends."
+    blocks.append(caption)
+    if not front.materials:
+        return [*blocks, "The front is empty."]
+    shown = front.materials[:_FRONT_ROWS]
+    more = len(front.materials) - len(shown)
+    rest = f"{_count(more, 'more crystal')} on the front: `pareto.csv`." if more else "As a file: `pareto.csv`."
+    return [*blocks, _materials(shown, findings.names, None), rest, _legend(shown)]
+
+
+def _materials(materials: Sequence[Material], names: Sequence[str], ranked_by: str | None) -> str:
+    shown = ranked_by is not None and ranked_by not in names  # or it has its column
+    head = ["", "formula", "id", "space group", *map(title_of, names)]
+    head += ([f"`{_cell(ranked_by or '')}`"] if shown else []) + ["flags"]
+    rows = []
+    for material in materials:
+        cells = [str(material.place), _cell(material.formula), _cell(material.id), str(material.spacegroup or "–")]
+        cells += [_with_error(*material.values[name]) for name in names]
+        cells += [_with_error(*material.rank)] if shown and material.rank is not None else []
+        rows.append([*cells, material.flags])
+    return _table(head, rows, "rllr" + "r" * (len(head) - 5) + "l")
+
+
+def _legend(materials: Sequence[Material]) -> str:
+    used = [f"{flag}: {text}" for flag, text in FLAGS.items() if any(flag in material.flags for material in materials)]
+    return f"Flags: {'; '.join(used)}." if used else ""
+
+
+def _pictures(conditional: bool) -> list[str]:
+    both = "Grey: all crystals, blue: those that fulfil the condition; counts are logarithmic. " if conditional else ""
+    return [
+        "## Distributions",
+        "![Distributions](distributions.png)",
+        f"{both}The line is the median of all. The outermost bars hold what lies beyond them (0.05 % at each end); "
+        "axes of quantities with a heavy tail are logarithmic.",
+        "## Coverage by element",
+        "![Coverage by element](elements.png)",
+        "Above: crystals with results, and inputs refused because a model has not seen the element. Below: how many "
+        "per cent of them have results by models that have seen all their elements. Of inputs that failed for another "
+        "reason the composition is not stored: they are not counted here.",
+    ]
+
+
+def _caveats(findings: Findings) -> list[str]:
+    best, found, front = findings.best, findings.survey, findings.front
+    properties = sorted({prop for name in findings.names for prop in DERIVED[name].properties})
+    rows = []
+    for flag, mask in flags_of(found, properties).items():
+        many = [sum(flag in material.flags for material in best)]
+        many += [] if front is None else [sum(flag in material.flags for material in front.materials)]
+        rows.append([flag, FLAGS[flag], *(f"{count:,}" for count in (*many, int(mask.sum())))])
+    head = ["flag", "meaning", f"of the {len(best):,} in the table"]
+    head += [] if front is None else [f"of the {len(front.materials):,} on the front"]
+    doubts = _table([*head, f"of all {len(found):,}"], rows, "ll" + "r" * (len(head) - 1))
+    lines = []
+    if all(np.isnan(found.disagreement[name]).all() for name in properties if name in found.disagreement):
+        lines.append("The models of these properties are single networks: nothing is known about their uncertainty.")
+    lines += [
+        "The best of many are chosen for the errors of the model, too: expect the values of the top to be too good, "
+        "and confirm them by a calculation.",
+        "An ensemble knows only the disagreement of its members. Errors that they share (the functional, soft modes, "
+        "magnetism, what the training data lack) are not in its spread.",
+        "Structures were taken as they are: not relaxed, and not tested for stability.",
+    ]
+    return ["## Caveats", doubts, "\n".join(f"- {line}" for line in lines)]
+
+
+def _credits(manifest: Mapping[str, Any]) -> list[str]:
+    names = " and ".join(f"`voigt models {model['name']}`" for model in models_of(manifest)) or "`voigt models`"
+    return [
+        "## Credits",
+        "Training data, their licences and whom to cite, test figures and known failures of each model stand in its "
+        f"card: {names}. The structures keep the licence of the collection they come from; cite it as its authors ask.",
+    ]
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
+    """A Markdown table whose columns are flush with the left ("l") or right ("r")."""
+    lines = plain_table(header, rows).split("\n")
+    lines[1] = "|" + "|".join("--:" if side == "r" else "---" for side in sides) + "|"
+    return "\n".join(lines)
+
+
+def _common(reasons: Counter[str]) -> list[tuple[str, int]]:
+    """The most common, ties by text."""
+    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
+
+
+def _rest(reasons: Counter[str], columns: int) -> list[list[str]]:
+    """A row on all that `_common` leaves out."""
+    kinds = len(reasons) - _REASONS
+    if kinds <= 0:
+        return []
+    many = sum(reasons.values()) - sum(count for _, count in _common(reasons))
+    return [[f"{kinds:,} others", *[""] * (columns - 2), f"{many:,}"]]
+
+
+def _with_error(value: float, error: float) -> str:
+    """"12.34 ± 0.56": the value to the second digit of its error, four digits without one."""
+    if math.isnan(value):
+        return "–"
+    if not math.isfinite(value):
+        return f"{value:g}"
+    if not (math.isfinite(error) and error > 0):
+        return f"{value:g}" if float(value).is_integer() and abs(value) < 1e6 else number(value)
+    decimals = max(0, min(6, 1 - math.floor(math.log10(error))))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}"
+
+
+def _title(name: str) -> str:
+    """A collection in short: the last part of a path, an address as it is."""
+    return _cell(name if "://" in name else name.rstrip("/").rsplit("/", 1)[-1] or name)
+
+
+def _cell(text: str) -> str:
+    """Text that cannot break a table: one line, bars escaped."""
+    return " ".join(str(text).split()).replace("|", "\\|")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "default" if value is None else str(value)
+
+
+def _count(many: int, noun: str) -> str:
+    return f"{many:,} {noun}{'' if many == 1 else 's'}"

@@ -1,0 +1,267 @@
+"""Collections of crystals, of any size and format, opened by what a user writes on the command line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import blake2b
+from itertools import chain, islice
+from pathlib import Path, PurePosixPath
+from sqlite3 import DatabaseError
+
+from voigt.errors import InputError
+from voigt.screening.sources import parquet
+from voigt.screening.sources.archives import archive_items, archive_kind
+from voigt.screening.sources.items import Item, frames_of, items_of
+from voigt.screening.sources.optimade import Patience, ask, is_query, optimade_items
+from voigt.structures.readers import ase_formats
+from voigt.structures.readers.formats import bare_name, format_of_name, is_structure_file, parse_bytes, parse_file
+from voigt.structures.readers.packing import unpacked
+from voigt.structures.readers.parsed import guard
+from voigt.structures.reading import Frame
+
+LABEL = "a structure file"
+_TABLES = (".parquet", ".pq")
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Crystals that can be read one by one, as often as one likes, always in the same order.
+
+    Attributes
+    ----------
+    name
+        As given: a path or an address.
+    kind
+        "parquet", "folder", "tar", "zip", "optimade", "stdin", or the format of a single file ("extxyz", "database",
+        "json_lines", ...; "file" if only its content tells).
+    fingerprint
+        Hexadecimal digest of the names, sizes and times of all files (of an address, the query and what it finds; of
+        standard input, the content): another one means that the collection has changed.
+    count
+        How many frames there are, if known without reading them.
+    """
+
+    name: str
+    kind: str
+    fingerprint: str
+    count: int | None
+    _items: Callable[[], Iterator[Item]] = field(repr=False, compare=False)
+
+    def frames(self) -> Iterator[Frame]:
+        """All structures, broken ones as frames with a problem; good frames have different ids.
+
+        Raises
+        ------
+        InputError
+            A server of OPTIMADE fails on the way.
+        """
+        return frames_of(self._items())
+
+
+def open_collection(text: str, patience: Patience | None = None) -> Collection:
+    """Find out what a collection is.
+
+    Parameters
+    ----------
+    text
+        Path of a Parquet table (columns numbers, cell, frac; scalar columns become info) or a folder of such; of a
+        folder of structure files, subfolders included; of a tar (plain, gz, bz2, xz) or zip archive of such; of an
+        extended XYZ, an ASE database, JSON lines or any other file that `voigt.structures.reading.read` takes; the
+        address of an OPTIMADE query, "optimade:https://host/v1/structures?filter=..."; or "-", standard input.
+    patience
+        With OPTIMADE servers.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or nothing in it that could be read.
+    """
+    if is_query(text):
+        return _query(text, patience or Patience())
+    if text == "-":
+        return _standard_input()
+    path = Path(text)
+    if path.is_dir():
+        collection = _folder(text, path)
+    elif path.is_file():
+        collection = _file(text, path)
+    elif path.exists():
+        raise InputError(f"{text} is neither a file nor a folder; give one of them, which can be read again")
+    else:
+        raise InputError(f"no such file or folder: {text}; check the spelling")
+    start = list(islice(collection.frames(), 2))
+    if not start:
+        raise InputError(f"no crystals in {text}; give a collection that holds some")
+    if len(start) == 1 and start[0].problem is not None:
+        raise InputError(f"no crystals in {text}: {start[0].problem}")
+    return collection
+
+
+def _query(text: str, patience: Patience) -> Collection:
+    query = ask(text, patience)
+    fingerprint = _digest([f"{query.url} {query.count}"])
+    return Collection(text, "optimade", fingerprint, query.count, partial(optimade_items, query))
+
+
+def _file(text: str, path: Path) -> Collection:
+    name = bare_name(path)
+    fingerprint = _digest([_mark(path.name, path)])
+    if _is_table(path):
+        items = partial(parquet.parquet_items, path, name)
+        return Collection(text, "parquet", fingerprint, parquet.count_rows(path), items)
+    archive = archive_kind(path)
+    if archive is not None:
+        return Collection(text, archive, fingerprint, None, partial(archive_items, path, archive, name))
+    kind = format_of_name(path) or "file"
+    count = _count_database(path) if kind == "database" else None
+    return Collection(text, kind, fingerprint, count, partial(_file_items, path, name))
+
+
+def _count_database(path: Path) -> int | None:
+    try:
+        return ase_formats.count_rows(path)
+    except (InputError, DatabaseError):
+        return None  # the reader of databases says why
+
+
+def _is_table(path: Path) -> bool:
+    if path.suffix.lower() in _TABLES:
+        return True
+    if format_of_name(path) is not None:
+        return False
+    try:
+        with path.open("rb") as stream:
+            return stream.read(4) == b"PAR1"
+    except OSError:
+        return False  # the reader of structure files says why
+
+
+def _file_items(path: Path, name: str) -> Iterator[Item]:
+    return items_of(guard(parse_file(path), LABEL), str(path), name)
+
+
+def _folder(text: str, path: Path) -> Collection:
+    if (path / "manifest.json").is_file() and (path / "parts").is_dir():
+        path = path / "parts"  # of an earlier screening
+    tables: list[PurePosixPath] = []
+    has_structures = False
+
+    def marks() -> Iterator[str]:
+        nonlocal has_structures
+        for inner in _walk(path):
+            if inner.suffix.lower() in _TABLES:
+                tables.append(inner)
+            elif format_of_name(inner) is not None:
+                has_structures = True
+            else:
+                continue
+            yield _mark(inner.as_posix(), path / inner)
+
+    fingerprint = _digest(marks())
+    if tables and has_structures:
+        raise InputError(f"{text} holds Parquet tables and structure files; give a folder with only one of them")
+    if not tables:
+        return Collection(text, "folder", fingerprint, None, partial(_folder_items, path))
+    counts = [_count_or_problem(path / inner) for inner in tables]
+    faults = [count for count in counts if isinstance(count, InputError)]
+    if len(faults) == len(counts):
+        raise faults[0]
+    # A broken table is one frame with a problem.
+    total = sum(1 if isinstance(count, InputError) else count for count in counts)
+    return Collection(text, "parquet", fingerprint, total, partial(_table_items, path, tables))
+
+
+def _count_or_problem(path: Path) -> int | InputError:
+    try:
+        return parquet.count_rows(path)
+    except InputError as error:
+        return error
+
+
+def _table_items(path: Path, tables: Iterable[PurePosixPath]) -> Iterator[Item]:
+    parts = (parquet.parquet_items(path / inner, inner.with_suffix("").as_posix()) for inner in tables)
+    return chain.from_iterable(parts)
+
+
+def _folder_items(path: Path) -> Iterator[Item]:
+    for inner in _walk(path):
+        if is_structure_file(path / inner) or (path / inner).is_dir():
+            yield from _file_items(path / inner, (inner.parent / bare_name(inner)).as_posix())
+
+
+def _walk(top: Path) -> Iterator[PurePosixPath]:
+    """Paths, relative to `top`, of all files in it and its subfolders, by name; hidden ones are left out.
+
+    Links to folders are followed unless they lead back to a folder that holds them. A folder that cannot be listed
+    counts as a file, to be named as unreadable.
+    """
+    return _walk_on(top, PurePosixPath(), frozenset())
+
+
+def _walk_on(top: Path, inner: PurePosixPath, above: frozenset[Path]) -> Iterator[PurePosixPath]:
+    here = top / inner
+    real = here.resolve()
+    if real in above:
+        return
+    try:
+        with os.scandir(here) as listing:
+            entries = sorted((entry.name, _is_folder(entry)) for entry in listing if not entry.name.startswith("."))
+    except OSError:
+        yield inner
+        return
+    for name, is_folder in entries:
+        if is_folder:
+            yield from _walk_on(top, inner / name, above | {real})
+        elif is_folder is not None:
+            yield inner / name
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool | None:
+    """None for pipes and devices, which may never end."""
+    if entry.is_symlink():
+        if os.path.isdir(entry):
+            return True
+        return None if os.path.exists(entry) and not os.path.isfile(entry) else False
+    return entry.is_dir() or (False if entry.is_file() else None)
+
+
+def _standard_input() -> Collection:
+    """What comes in is kept in a nameless temporary file while the process lives, to be read again."""
+    with tempfile.TemporaryFile() as spool:
+        shutil.copyfileobj(sys.stdin.buffer, spool)
+        spool.seek(0)
+        digest = blake2b(digest_size=16)
+        while piece := spool.read(1 << 20):
+            digest.update(piece)
+        if spool.tell() == 0:
+            raise InputError("standard input is empty; pipe structures into this command or give a file")
+        handle = os.dup(spool.fileno())
+    return Collection("-", "stdin", digest.hexdigest(), None, partial(_spooled_items, handle))
+
+
+def _spooled_items(handle: int) -> Iterator[Item]:
+    os.lseek(handle, 0, os.SEEK_SET)
+    with open(handle, "rb", buffering=0, closefd=False) as stream, unpacked(stream) as content:
+        yield from items_of(guard(parse_bytes(content, None), LABEL), "-", "stdin")
+
+
+def _mark(name: str, path: Path) -> str:
+    """One line on a file that changes when the file does."""
+    try:
+        state = path.stat()
+    except OSError:
+        return f"{name} gone"
+    return f"{name} {state.st_size} {state.st_mtime_ns}"
+
+
+def _digest(marks: Iterable[str]) -> str:
+    digest = blake2b(digest_size=16)
+    for mark in marks:
+        digest.update(mark.encode("utf-8", "surrogateescape") + b"\n")
+    return digest.hexdigest()

@@ -1,0 +1,392 @@
+"""The folder of a screening: parts that appear whole or not at all, and a manifest that says what they are.
+
+    DIR/manifest.json                what was screened, with which models, by which commands, how far it is
+    DIR/parts/part-000000.parquet    results, about a hundred crystals each
+    DIR/failed/part-000000.parquet   what failed in that part, if anything did
+    DIR/failed.csv                   all failures, once the run has ended
+    DIR/lock                         held by the process that writes
+
+The parts alone say what is done: a part is written under another name and renamed, its failures before it. Nothing
+needs to be repaired after a kill at any moment; what it left half done is swept away by the next run.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from voigt import __version__
+from voigt.errors import InputError, OutputError
+from voigt.files import atomic_write
+from voigt.screening.compute import Outcome, peak_mib
+from voigt.screening.job import differences
+from voigt.screening.store.rows import FAILED, frame_key
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+SECONDS = 30.0
+"""Between two updates of the counts in the manifest."""
+
+
+@dataclass
+class Store:
+    """A screening's folder, held by this process; made by `open_store`.
+
+    Attributes
+    ----------
+    folder
+        Of the screening.
+    manifest
+        Content of manifest.json.
+    done
+        Keys of all frames that are in the parts or failed, see `rows.frame_key`, with their digests.
+    failed_keys
+        Those of them that failed.
+    damaged
+        Parts that could not be read and were put aside: their crystals are computed again.
+    complete
+        Whether an earlier session did the whole collection, and all of it is still there.
+    """
+
+    folder: Path
+    manifest: dict[str, Any]
+    done: dict[bytes, bytes] = field(default_factory=dict)
+    failed_keys: set[bytes] = field(default_factory=set)
+    damaged: list[str] = field(default_factory=list)
+    complete: bool = False
+    _next: int = 0
+    _told: float = 0.0
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The session that runs, in the manifest."""
+        current: dict[str, Any] = self.manifest["sessions"][-1]
+        return current
+
+    def write(self, outcome: Outcome) -> None:
+        """Add one part; when this returns, it is on disk.
+
+        Raises
+        ------
+        OutputError
+            It cannot be written; the store is as before.
+        """
+        start = time.perf_counter()
+        name = f"part-{self._next:06d}.parquet"
+        if outcome.failures.num_rows:
+            _write_table(outcome.failures, self.folder / "failed" / name)
+        _write_table(outcome.results, self.folder / "parts" / name)
+        self._next += 1
+        self.session["crystals"] += outcome.results.num_rows
+        self.session["failed"] += outcome.failures.num_rows
+        self.manifest["crystals"] += outcome.results.num_rows
+        self.manifest["failed"] += outcome.failures.num_rows
+        self.session["peak_mib"]["worker"] = round(max(self.session["peak_mib"]["worker"], outcome.peak_mib))
+        self.worked({**outcome.seconds, "writing": time.perf_counter() - start})
+        if time.monotonic() - self._told > SECONDS:
+            self.save()
+
+    def withdraw(self, keys: Set[bytes]) -> None:
+        """Forget failures whose inputs have changed or are gone.
+
+        Raises
+        ------
+        OutputError
+            A table of failures cannot be replaced.
+        """
+        for path in failed_parts(self.folder) if keys else ():
+            table = _read(path)
+            kept = [_row_key(row) not in keys for row in table.to_pylist()]
+            if not all(kept):
+                _write_table(table.filter(pa.array(kept)), path)
+                self.manifest["failed"] -= kept.count(False)
+        for key in keys:
+            del self.done[key]
+        self.failed_keys -= keys
+
+    def worked(self, seconds: Mapping[str, float]) -> None:
+        """Add to the seconds of the session, by kind of work."""
+        total = self.session["work"]
+        for kind, more in seconds.items():
+            total[kind] = total.get(kind, 0.0) + more
+
+    def save(self, state: Literal["running", "stopped", "complete"] = "running") -> None:
+        """Bring manifest.json up to date; "stopped" by a limit, "running" also after a kill."""
+        now = datetime.now(UTC)
+        started = datetime.fromisoformat(self.session["started"])
+        self.session["ended"] = _time(now)
+        self.session["seconds"] = round((now - started).total_seconds(), 1)
+        self.session["peak_mib"]["main"] = round(peak_mib())
+        self.manifest["state"] = state
+        with atomic_write(self.folder / MANIFEST) as stream:
+            json.dump(self.manifest, stream, indent=1)
+            stream.write("\n")
+        self._told = time.monotonic()
+
+
+@contextmanager
+def open_store(
+    folder: str | Path, job: Mapping[str, Any], collection: Mapping[str, Any], command: str
+) -> Iterator[Store]:
+    """Begin a screening in `folder`, or take up the one that is there.
+
+    Parameters
+    ----------
+    folder
+        Absent, empty, or a screening of the same job.
+    job
+        See `voigt.screening.job.describe`.
+    collection
+        "name", "kind", "fingerprint", "count" of what is screened.
+    command
+        Words of the call, for the manifest.
+
+    Raises
+    ------
+    InputError
+        The folder holds something else, a screening of another job or of another release, or another process writes
+        to it.
+    OutputError
+        The folder cannot be made or written.
+    """
+    folder = Path(folder)
+    manifest_file = folder / MANIFEST
+    try:
+        if folder.is_dir() and not manifest_file.exists() and _foreign(folder):
+            raise InputError(f"{folder} is not empty and holds no screening; give a new folder to -o")
+        for part in ("parts", "failed"):
+            (folder / part).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
+    with _locked(folder):
+        manifest = _load_manifest(folder, job, collection)
+        store = Store(folder, manifest)
+        _sweep(folder)
+        noted = (manifest["crystals"], manifest["failed"])
+        _load_parts(store)
+        unchanged = noted == (manifest["crystals"], manifest["failed"])
+        store.complete = manifest["state"] == "complete" and unchanged and not store.damaged
+        _catch_up(store, *noted)
+        session = {"started": _time(datetime.now(UTC)), "ended": None, "voigt": __version__, "command": command}
+        counts = {"crystals": 0, "failed": 0, "seconds": 0.0, "work": {}, "peak_mib": {"main": 0, "worker": 0}}
+        manifest["sessions"].append({**session, **counts})
+        store.save()
+        try:
+            yield store
+        except BaseException:
+            _try_to_save(store)
+            raise
+
+
+def read_manifest(folder: str | Path) -> dict[str, Any]:
+    """Content of a screening's manifest.json.
+
+    Raises
+    ------
+    InputError
+        There is none, it is damaged, or of another release.
+    """
+    path = Path(folder) / MANIFEST
+    try:
+        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        version = manifest["format"]
+    except FileNotFoundError as error:
+        raise InputError(f"{folder} holds no screening (no {MANIFEST}); give the folder of -o") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read ({error}); screen into a new folder") from error
+    if version != FORMAT:
+        raise InputError(
+            f"{path} has format {version}, this release of voigt reads {FORMAT}; install the release that wrote it "
+            "or screen into a new folder"
+        )
+    return manifest
+
+
+def result_parts(folder: str | Path) -> list[Path]:
+    """Parts with results, in the order in which they were written."""
+    return sorted((Path(folder) / "parts").glob("part-*.parquet"))
+
+
+def failed_parts(folder: str | Path) -> list[Path]:
+    """Tables of failures that belong to a part; one without its part was left by a kill and does not count."""
+    folder = Path(folder)
+    found = sorted((folder / "failed").glob("part-*.parquet"))
+    return [path for path in found if (folder / "parts" / path.name).exists()]
+
+
+def write_failures(store: Store) -> None:
+    """Gather all failures in DIR/failed.csv (id, source, index, reason).
+
+    Raises
+    ------
+    OutputError
+        It cannot be written.
+    """
+    with atomic_write(store.folder / "failed.csv") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(("id", "source", "index", "reason"))
+        for path in failed_parts(store.folder):
+            rows = _read(path).to_pylist()
+            table.writerows((row["id"], row["source"], row["index"], row["reason"]) for row in rows)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with atomic_write(path, "wb") as stream:
+        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+
+
+def _read(path: Path) -> pa.Table:
+    """A part, all of it, so that its checksums are verified; one thread is quicker for a table this small."""
+    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
+
+
+def _row_key(row: Mapping[str, Any]) -> bytes:
+    return frame_key(row["id"], row["source"], row["index"], row["readable"])
+
+
+def _foreign(folder: Path) -> bool:
+    """Whether there is anything that no screening left, killed before it had a manifest."""
+    names = [entry.name for entry in folder.iterdir()]
+    return any(name not in ("parts", "failed", "lock") and not name.startswith(f".{MANIFEST}.") for name in names)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a kill left behind: files half written, failures whose part never came."""
+    left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
+    left += sorted(set((folder / "failed").glob("part-*.parquet")) - set(failed_parts(folder)))
+    try:
+        for path in left:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}; choose another folder") from error
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder against other processes; the system lets go of it when this one ends, however it ends."""
+    try:
+        handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
+    try:
+        _hold(handle, folder)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _hold(handle: int, folder: Path) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 200, 0).decode(errors="replace").strip() or "another process"
+        raise InputError(f"{folder} is being written by {holder}; wait for it or give another folder") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"{folder} cannot be locked ({reason}); choose a folder on a local disk") from error
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode(), 0)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
+
+
+def _load_manifest(folder: Path, job: Mapping[str, Any], collection: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of the folder, checked against the job, or a new one."""
+    if not (folder / MANIFEST).exists():
+        counts = {"state": "running", "crystals": 0, "failed": 0}
+        start = {"format": FORMAT, "job": dict(job), "collection": dict(collection)}
+        return {**start, **counts, "sessions": []}
+    manifest = read_manifest(folder)
+    changed = differences(manifest["job"], job)
+    if changed:
+        raise InputError(
+            f"{folder} holds a screening of another job ({'; '.join(changed)}); give the same options or a new folder"
+        )
+    return manifest
+
+
+def _load_parts(store: Store) -> None:
+    """Find out what is done; put aside what cannot be read."""
+    store.manifest["crystals"] = store.manifest["failed"] = 0
+    numbers = [-1]
+    for path in sorted((store.folder / "parts").glob("part-*")):
+        numbers.append(int(path.name[5:11]))
+        if path.suffix == ".parquet":
+            failed = store.folder / "failed" / path.name
+            try:
+                _load_part(store, path, failed)
+            except PermissionError as error:
+                raise InputError(f"{path} cannot be read: {error.strerror}; ask its owner") from error
+            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+                _put_aside(store, path, failed, error)
+    store._next = max(numbers) + 1
+
+
+def _load_part(store: Store, path: Path, failed: Path) -> None:
+    results = _read(path)
+    failures = _read(failed) if failed.exists() else FAILED.empty_table()
+    found = {
+        frame_key(identity, "", 0, True): bytes.fromhex(digest)
+        for identity, digest in zip(results["id"].to_pylist(), results["input_digest"].to_pylist(), strict=True)
+    }
+    failed_keys = set()
+    for row in failures.to_pylist():
+        key = _row_key(row)
+        found[key] = bytes.fromhex(row["input_digest"])
+        failed_keys.add(key)
+    store.done |= found
+    store.failed_keys |= failed_keys
+    store.manifest["crystals"] += results.num_rows
+    store.manifest["failed"] += failures.num_rows
+
+
+def _catch_up(store: Store, crystals: int, failed: int) -> None:
+    """Count what the last session had on disk, but no time to note in the manifest, when it was killed."""
+    more = (store.manifest["crystals"] - crystals, store.manifest["failed"] - failed)
+    parts = result_parts(store.folder)
+    if not parts or not store.manifest["sessions"] or store.damaged or max(more) <= 0:
+        return
+    ended = datetime.fromtimestamp(parts[-1].stat().st_mtime, UTC)
+    session = store.session
+    session["crystals"] += more[0]
+    session["failed"] += more[1]
+    session["ended"] = _time(ended)
+    session["seconds"] = round((ended - datetime.fromisoformat(session["started"])).total_seconds(), 1)
+
+
+def _put_aside(store: Store, path: Path, failed: Path, error: Exception) -> None:
+    try:
+        for file in (path, failed):
+            if file.exists():
+                file.replace(file.with_name(f"{file.name}.damaged"))
+    except OSError as trouble:
+        reason = trouble.strerror or trouble
+        raise OutputError(f"{path} is damaged ({error}) and cannot be put aside: {reason}") from error
+    store.damaged.append(f"{path} is damaged and was put aside; its crystals are computed again")
+
+
+def _try_to_save(store: Store) -> None:
+    """Note how far it came; a full disk must not hide the error that ended the run."""
+    try:
+        store.save()
+    except OutputError:
+        return
+
+
+def _time(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds")

@@ -1,0 +1,7 @@
+"""Space groups: operations with atom permutations, orbits, and the standard lattice."""
+
+from __future__ import annotations
+
+from voigt.structures.symmetry.space_group import Symmetry, crystal_system, find_symmetry
+
+__all__ = ["Symmetry", "crystal_system", "find_symmetry"]

@@ -1,0 +1,260 @@
+"""Space-group operations of a crystal with the atom permutation that each one makes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import ase
+import numpy as np
+import spglib
+from numpy.typing import NDArray
+
+from voigt.errors import InputError
+from voigt.structures.symmetry.operations import SameKind, SpaceGroup, search_operations, squared_distances
+
+_SYSTEM_LIMITS = (
+    (2, "triclinic"),
+    (15, "monoclinic"),
+    (74, "orthorhombic"),
+    (142, "tetragonal"),
+    (167, "trigonal"),
+    (194, "hexagonal"),
+    (230, "cubic"),
+)
+
+PAIRS_AT_ONCE = 200_000
+"""Pairs of atoms, over all operations, that are compared in one go."""
+
+NEAR = 4.0
+"""Tolerances within which an operation must bring an atom to its image, or all atoms of the crystal are looked at."""
+
+
+@dataclass(frozen=True)
+class Description:
+    """What spglib is given: cell (rows), fractional positions, kinds of atoms."""
+
+    cell: NDArray[np.float64]
+    fractional: NDArray[np.float64]
+    numbers: NDArray[np.int64]
+
+    def dataset(self, symprec: float) -> spglib.SpglibDataset:
+        """All that spglib finds.
+
+        Raises
+        ------
+        InputError
+            It finds no space group (atoms on top of each other, or a tolerance too large for the cell).
+        """
+        crystal: Any = (self.cell, self.fractional, self.numbers)  # spglib's annotations know lists only
+        try:
+            found = spglib.get_symmetry_dataset(crystal, symprec=symprec)
+        except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
+            found = None
+        if found is None:
+            formula = ase.Atoms(numbers=self.numbers).get_chemical_formula()
+            raise InputError(f"no space group found for {formula}; try another --symprec")
+        return found
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """Operations and orbits of one crystal.
+
+    Attributes
+    ----------
+    rotations
+        (n_operations, 3, 3) orthogonal matrices in the Cartesian frame of the input cell.
+    permutations
+        (n_operations, n_atoms): operation g maps atom a onto atom permutations[g, a], so that
+        Z[permutations[g, a]] = rotations[g] @ Z[a] @ rotations[g].T.
+    orbits
+        (n_atoms,) lowest index of the atoms equivalent to each atom.
+    orbit_rotations
+        (n_atoms, 3, 3): Z[a] = R @ Z[orbits[a]] @ R.T with R = orbit_rotations[a].
+    number, international, point_group, crystal_system
+        Space group by number and symbol, its point group, one of seven systems.
+    primitive
+        (3, 3) rows are vectors of some primitive cell, in the axes of the input cell, Angstrom.
+    symprec
+        Tolerance with which all this was found, Angstrom.
+    described
+        The crystal, for what is sought only when it is read.
+    """
+
+    rotations: NDArray[np.float64]
+    permutations: NDArray[np.int64]
+    orbits: NDArray[np.int64]
+    orbit_rotations: NDArray[np.float64]
+    number: int
+    international: str
+    point_group: str
+    crystal_system: str
+    primitive: NDArray[np.float64]
+    symprec: float
+    described: Description
+
+    @property
+    def wyckoffs(self) -> tuple[str, ...]:
+        """One Wyckoff letter per atom."""
+        return self._site_labels[0]
+
+    @property
+    def site_symmetries(self) -> tuple[str, ...]:
+        """Symbol of the site symmetry of each atom."""
+        return self._site_labels[1]
+
+    @cached_property
+    def _site_labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        found = self.described.dataset(self.symprec)
+        return tuple(found.wyckoffs), tuple(found.site_symmetry_symbols)
+
+    @property
+    def centrosymmetric(self) -> bool:
+        """Whether inversion is among the operations."""
+        return bool(np.any(np.all(np.abs(self.rotations + np.eye(3)) < 1e-6, axis=(1, 2))))
+
+
+def crystal_system(number: int) -> str:
+    """Crystal system of a space-group number (1 to 230)."""
+    return next(name for last, name in _SYSTEM_LIMITS if number <= last)
+
+
+def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
+    """Find the space group, as spglib does but quicker, and attach atom permutations.
+
+    Crystals of lattices of high symmetry are searched by `symmetry.operations`; the others, and whatever is
+    near the tolerance, are left to spglib.
+
+    Parameters
+    ----------
+    atoms
+        A crystal, periodic in three dimensions.
+    symprec
+        Distance tolerance in Angstrom. Operations are those that move each atom onto one of its kind within it.
+
+    Raises
+    ------
+    InputError
+        spglib finds no space group (atoms on top of each other, or a tolerance too large for the cell).
+    """
+    cell = np.array(atoms.cell.array, dtype=np.float64)
+    try:
+        fractional = atoms.positions @ np.linalg.inv(cell)
+    except np.linalg.LinAlgError as error:
+        raise InputError(f"no space group found for {atoms.get_chemical_formula()}: its cell is flat") from error
+    fractional -= np.floor(fractional)
+    described = Description(cell, fractional, np.array(atoms.numbers, dtype=np.int64))
+    found = search_operations(cell, fractional, described.numbers, symprec)
+    if found is not None:
+        rotations, permutations, primitive, group = found.rotations, found.permutations, found.primitive, found.group
+    else:
+        dataset = described.dataset(symprec)
+        turned = dataset.rotations.astype(np.float64)
+        permutations = _permutations(described, turned, dataset.translations, symprec)
+        rotations = cell.T @ turned @ np.linalg.inv(cell.T)
+        primitive = np.asarray(dataset.primitive_lattice, dtype=np.float64)
+        group = SpaceGroup(int(dataset.number), str(dataset.international), str(dataset.pointgroup))
+    rotations = nearest_orthogonal(rotations)
+    orbits = permutations.min(axis=0)
+    atoms_index = np.arange(len(orbits))
+    hits = permutations[:, orbits] == atoms_index  # (n_operations, n_atoms): g maps the representative onto the atom
+    generator = hits.argmax(axis=0)
+    identity = (rotations[:, 0, 0] + rotations[:, 1, 1] + rotations[:, 2, 2]).argmax()
+    generator[orbits == atoms_index] = identity
+    return Symmetry(
+        rotations=rotations,
+        permutations=permutations,
+        orbits=orbits,
+        orbit_rotations=rotations[generator],
+        number=group.number,
+        international=group.international,
+        point_group=group.point_group,
+        crystal_system=crystal_system(group.number),
+        primitive=primitive,
+        symprec=symprec,
+        described=described,
+    )
+
+
+def nearest_orthogonal(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthogonal matrices nearest to (n, 3, 3) that miss it little: a relaxed cell has its symmetry to about symprec.
+
+    Newton and Schulz's iteration, which squares the error at each step; the singular values where it starts far off.
+    """
+    unit = np.eye(3)
+    for _ in range(4):
+        missed = matrices.transpose(0, 2, 1) @ matrices - unit
+        size = np.abs(missed).max()
+        if size > 0.1:
+            left, _, right = np.linalg.svd(matrices)
+            matrices = left @ right
+            break
+        matrices = matrices - matrices @ (missed / 2)
+        if size < 1e-8:
+            break
+    return matrices
+
+
+def _permutations(
+    described: Description, rotations: NDArray[np.float64], translations: NDArray[np.float64], symprec: float
+) -> NDArray[np.int64]:
+    """Nearest atom of the same kind to every image of every atom, (n_operations, n_atoms)."""
+    cell, fractional = described.cell, described.fractional
+    count = len(fractional)
+    if len(rotations) == 1:  # the identity
+        return np.arange(count)[None]
+    permutations = np.empty((len(rotations), count), dtype=np.int64)
+    if len(rotations) * count**2 > PAIRS_AT_ONCE:
+        unclear = _from_tree(described, rotations, translations, symprec, permutations)
+    else:
+        pairs = SameKind.of(described.numbers)
+        moved = fractional @ rotations.transpose(0, 2, 1) + translations[:, None, :]
+        near = squared_distances(moved[:, pairs.first] - fractional[pairs.second], cell) < (NEAR * symprec) ** 2
+        operation, place = np.nonzero(near)
+        image = pairs.first[place]
+        if len(image) == permutations.size and np.array_equal(image, np.tile(np.arange(count), len(rotations))):
+            return pairs.second[place].reshape(permutations.shape)
+        unclear = np.arange(len(rotations))
+    different = described.numbers[:, None] != described.numbers
+    for operation in unclear:
+        moved = fractional @ rotations[operation].T + translations[operation]
+        for first in range(0, count, max(PAIRS_AT_ONCE // count, 1)):
+            some = slice(first, first + max(PAIRS_AT_ONCE // count, 1))
+            squared = squared_distances(moved[some, None, :] - fractional, cell)
+            squared[different[some]] = np.inf
+            permutations[operation, some] = squared.argmin(axis=1)
+    return permutations
+
+
+def _from_tree(
+    described: Description,
+    rotations: NDArray[np.float64],
+    translations: NDArray[np.float64],
+    symprec: float,
+    permutations: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Fill in permutations from a tree of the atoms; gives the operations for which it may not be trusted."""
+    from scipy.spatial import cKDTree
+
+    cell, fractional = described.cell, described.fractional
+    lengths = np.sqrt(np.einsum("ij,ij->i", cell, cell))
+    _, kinds = np.unique(described.numbers, return_inverse=True)
+    height = kinds * 2 * lengths.sum()  # kinds of atoms in layers, far from each other along a fourth axis
+
+    def wrapped(positions: NDArray[np.float64]) -> NDArray[np.float64]:
+        inside = positions - np.floor(positions)
+        inside[inside >= 1] = 0
+        return np.column_stack([inside * lengths, height])
+
+    # Distances along the cell's axes as if these were orthogonal: what is near zero is so in any axes.
+    tree = cKDTree(wrapped(fractional), boxsize=[*lengths, 0])
+    unclear = []
+    for operation, (rotation, translation) in enumerate(zip(rotations, translations, strict=True)):
+        moved = fractional @ rotation.T + translation
+        permutations[operation] = found = tree.query(wrapped(moved))[1]
+        apart = squared_distances(moved - fractional[found], cell).max()
+        if apart > (NEAR * symprec) ** 2 or np.any(np.bincount(found, minlength=len(found)) != 1):
+            unclear.append(operation)
+    return np.array(unclear, dtype=np.int64)
