@@ -18,10 +18,10 @@ endif
 BIN := .venv/bin
 STAMP := .venv/.stamp
 DEMO := examples/MgO.vasp examples/BaTiO3.vasp examples/SiO2-quartz.cif
-BENCHMARKS := $(filter-out benchmarks/_%,$(wildcard benchmarks/*.py))
+BENCHMARKS := $(notdir $(basename $(wildcard benchmarks/speed/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow lint types bench clean
+.PHONY: help venv demo test test-slow lint types docs bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,7 +35,7 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/pip || $(PYTHON) -m venv .venv || \
 		{ echo "$(PYTHON) cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
 	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)"
-	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[train,dev]"
+	$(BIN)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" --editable ".[train,dev,docs]"
 	@touch $@
 
 demo: venv ## predict three example crystals and write their BORN files to runs/demo
@@ -59,10 +59,14 @@ lint: venv ## check the style
 types: venv ## check the types of src
 	$(BIN)/mypy
 
-bench: venv ## run every script in benchmarks/
-	@test -n "$(BENCHMARKS)" || { echo "there is no script in benchmarks/" >&2; exit 1; }
-	@set -e; for script in $(BENCHMARKS); do printf '\n$$ python %s\n' "$$script"; $(BIN)/python "$$script"; done
+docs: venv ## build the documentation into site/; a broken link or an undocumented public name fails
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+bench: venv ## time the networks; with VOIGT_DATA (a folder of data) every script in benchmarks/speed
+	@set -e; for name in $(if $(VOIGT_DATA),$(BENCHMARKS),equivar); do \
+		printf '\n$$ python -m benchmarks.speed.%s\n' "$$name"; $(BIN)/python -m benchmarks.speed.$$name; \
+	done
 
 clean: ## remove what the other targets made, except .venv and runs
-	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build dist site .mypy_cache .ruff_cache .pytest_cache
 	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

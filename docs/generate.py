@@ -7,15 +7,13 @@ and writes the output below its commands. `--check` writes nothing and ends with
 from __future__ import annotations
 
 import json
-import os
 import re
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pages import REPOSITORY, WeightsAbsent, markdown_pages, run
+from pages import WeightsAbsent, markdown_pages, run, working_folder
 
 _PART = re.compile(r"(<!-- generated: (.+?) -->\n).*?(<!-- end of generated part -->)", re.DOTALL)
 
@@ -28,10 +26,7 @@ def with_tables(text: str) -> str:
 def with_outputs(page: Path) -> str:
     """The page with fresh output where it shows any; runs the page in a temporary folder."""
     lines: list[str | None] = list(page.read_text(encoding="utf-8").splitlines())
-    home = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "examples").symlink_to(REPOSITORY / "examples")
-        os.chdir(folder)
+    with working_folder():
         try:
             for command, output in run(page):
                 if command.shown.strip() and "\n...\n" not in f"\n{command.shown}\n":
@@ -39,8 +34,6 @@ def with_outputs(page: Path) -> str:
                     lines[first:last] = [output.strip("\n"), *[None] * (last - first - 1)]
         except WeightsAbsent as error:
             sys.stderr.write(f"{error}\n")
-        finally:
-            os.chdir(home)
     return "\n".join(line for line in lines if line is not None) + "\n"
 
 
@@ -106,13 +99,22 @@ def property_table() -> str:
 
 def scalar_table() -> str:
     """What expressions of a screening may name."""
-    from voigt.screening.derived import names_table
+    from voigt.screening.query.derived import names_table
 
     rows = [[f"`{name}`", "" if unit == "1" else unit, meaning] for name, unit, meaning in names_table()]
     return _table(["name", "unit", "meaning"], rows)
 
 
+def note_table() -> str:
+    """Kinds of notes and failures."""
+    from voigt.notes import INFORMATION, MEANING
+
+    rows = [[f"`{kind}`", "" if kind in INFORMATION else "yes", meaning] for kind, meaning in MEANING.items()]
+    return _table(["kind", "puts the result in doubt", "meaning"], rows)
+
+
 _TABLES: Mapping[str, Callable[[], str]] = {
+    "notes": note_table,
     "recipe": recipe_tables,
     "properties": property_table,
     "screening scalars": scalar_table,

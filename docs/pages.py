@@ -13,8 +13,10 @@ Python blocks of a page share one namespace. In console blocks the lines `$ voig
 from __future__ import annotations
 
 import logging
+import os
 import re
 import shlex
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -52,8 +54,21 @@ class Command:
 
 
 def markdown_pages() -> list[Path]:
-    """README and every page of docs/."""
-    return [REPOSITORY / "README.md", *sorted(DOCS.glob("*.md"))]
+    """README and every page of docs/, the reports included."""
+    return [REPOSITORY / "README.md", *sorted(DOCS.rglob("*.md"))]
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A temporary folder with the examples, current while it exists."""
+    home = Path.cwd()
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "examples").symlink_to(REPOSITORY / "examples")
+        os.chdir(name)
+        try:
+            yield Path(name)
+        finally:
+            os.chdir(home)
 
 
 def blocks(text: str) -> Iterator[Block]:
@@ -149,7 +164,7 @@ def _run_console(block: Block, page: Path, expected: int) -> Iterator[tuple[Comm
         if program in ("cat", "head"):
             yield command, _file_lines(program, words)
         elif program == "voigt":
-            code, output = _voigt(words)
+            code, output = run_voigt(words)
             if code != expected:
                 _look_for_weights(output, page, block)
                 raise AssertionError(f"{page.name}, line {block.line}: exit code {code}, not {expected}\n{output}")
@@ -161,7 +176,7 @@ def _file_lines(program: str, words: list[str]) -> str:
     return "\n".join(lines[: -int(words[0])] if program == "head" else lines)
 
 
-def _voigt(words: list[str]) -> tuple[int, str]:
+def run_voigt(words: list[str]) -> tuple[int, str]:
     """Exit code and output, as a terminal shows both streams."""
     from typer.testing import CliRunner
 

@@ -15,7 +15,7 @@ import phonopy
 from phonopy.structure.atoms import PhonopyAtoms
 
 import voigt
-from voigt.response.phonons.born_file import abinit_arrays, born_file, corrected, euphonic_arrays, nac_params
+from voigt.response.phonons import abinit_arrays, born_file, corrected, euphonic_arrays, nac_params
 
 AXES = "R"  # phonopy's primitive matrix of rhombohedral crystals in hexagonal axes; "auto" finds the same
 

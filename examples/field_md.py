@@ -5,7 +5,7 @@
 
 The forces are those of springs fitted to the transverse frequency (see toy_springs.py); any ASE calculator can take
 their place. Z is predicted by the model that ships, anew when an atom has moved by more than 0.05 A. With friction the
-crystal settles at the polarisation dP = eps0 eps_ionic E, whose closed form for springs is known. That eps_ionic is
+crystal settles at the polarization dP = eps0 eps_ionic E, whose closed form for springs is known. That eps_ionic is
 also near the measured 6.6 (Jasperse et al., Phys. Rev. 146, 526 (1966)) tests Z and the fit, not the springs.
 """
 
@@ -17,7 +17,7 @@ from ase import units
 from ase.md.verlet import VelocityVerlet
 from toy_springs import magnesium_oxide
 
-from voigt.response.field.born_field import VACUUM_PERMITTIVITY, BornField
+from voigt.response.field import VACUUM_PERMITTIVITY, BornField
 
 FIELD, RISE = 0.02, 30.0  # V/A, fs
 SPRINGS = magnesium_oxide()
@@ -49,5 +49,5 @@ z = atoms.calc.state.charges[0, 2, 2]
 k = 2 * SPRINGS.bonds["Mg", "O"][0]  # of the six bonds of an atom two are stretched, four only turned
 expected = z**2 / (VACUUM_PERMITTIVITY * atoms.get_volume() * k)
 measured = atoms.calc.polarization_change[2] / (VACUUM_PERMITTIVITY * FIELD)
-print(f"eps_ionic from the polarisation: {measured:.3f}; in closed form e^2 Z^2 / (eps0 V k): {expected:.3f}")
+print(f"eps_ionic from the polarization: {measured:.3f}; in closed form e^2 Z^2 / (eps0 V k): {expected:.3f}")
 print(f"Z was predicted {atoms.calc.state.updates} times")

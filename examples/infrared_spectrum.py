@@ -18,13 +18,19 @@ from ase.optimize import BFGS
 from toy_springs import zinc_oxide
 
 import voigt
-from voigt.response.phonons.infrared import infrared, longitudinal
-from voigt.response.phonons.modes import WAVENUMBER, gamma_modes, irreps
-from voigt.response.phonons.project import read_project
-from voigt.response.phonons.spectrum import frequency_grid, spectrum
+from voigt.response.phonons import (
+    WAVENUMBER,
+    frequency_grid,
+    gamma_modes,
+    infrared,
+    irreps,
+    longitudinal,
+    read_project,
+    spectrum,
+)
+from voigt.writers.figures import save_figure
 from voigt.writers.infrared import write_csv
 from voigt.writers.infrared_figures import spectrum_figure
-from voigt.writers.phonon_figures import save_figure
 
 MEASURED = {"along c": (380, 574), "across c": (407, 583)}  # TO, LO, 1/cm: Damen et al., Phys. Rev. 142, 570 (1966)
 DIRECTIONS = {"along c": (0, 0, 1), "across c": (1, 0, 0)}

@@ -16,10 +16,15 @@ from ase.build import bulk
 from toy_springs import zinc_sulfide
 
 import voigt
-from voigt.response.ionic_piezo import internal_displacements, internal_strain_by_calculator, ionic_piezo
-from voigt.response.phonons.modes import gamma_force_constants
-from voigt.response.phonons.project import read_project, unit_cell
-from voigt.response.piezoelectricity import strain_coefficients, strain_coefficients_to_voigt
+from voigt.response import strain_coefficients, strain_coefficients_to_voigt
+from voigt.response.phonons import (
+    gamma_force_constants,
+    internal_displacements,
+    internal_strain_by_calculator,
+    ionic_piezo,
+    read_project,
+    unit_cell,
+)
 from voigt.tensors.voigt import piezo_to_voigt
 
 LATTICE = 5.409  # A

@@ -14,10 +14,9 @@ from pathlib import Path
 from toy_springs import magnesium_oxide
 
 import voigt
-from voigt.response.phonons.modes import WAVENUMBER
-from voigt.response.phonons.nac import band_structure, gamma_phonons
-from voigt.response.phonons.project import read_project, unit_cell, with_nac
-from voigt.writers.phonon_figures import band_figure, save_figure
+from voigt.response.phonons import WAVENUMBER, band_structure, gamma_phonons, read_project, unit_cell, with_nac
+from voigt.writers.figures import save_figure
+from voigt.writers.phonon_figures import band_figure
 
 # Jasperse et al., Phys. Rev. 146, 526 (1966): TO 401 1/cm, eps_0 9.64, eps_inf 3.01; LO by Lyddane, Sachs and Teller.
 MEASURED = 718  # 1/cm

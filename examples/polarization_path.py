@@ -1,9 +1,9 @@
 # ruff: noqa: T201
-"""Spontaneous polarisation of BaTiO3: Born charges along the path from the centrosymmetric structure to the polar one.
+"""Spontaneous polarization of BaTiO3: Born charges along the path from the centrosymmetric structure to the polar one.
 
     python examples/polarization_path.py
 
-Between the two structures the polarisation is defined only modulo e R / V; along the path it is one number. Measured at
+Between the two structures the polarization is defined only modulo e R / V; along the path it is one number. Measured at
 room temperature: 0.26 C/m^2 (Wieder, Phys. Rev. 99, 1161 (1955)). In this file titanium moves along -c, hence the sign.
 """
 
@@ -12,17 +12,17 @@ from pathlib import Path
 import ase.io
 import numpy as np
 
-from voigt.response.field.polarization import polarization_path, predicted_charges
+from voigt.response.field import polarization_path, predicted_charges
 
 POLAR = ase.io.read(Path(__file__).parent / "BaTiO3.vasp")
-CENTRE = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])  # Ba Ti O O O
+CENTER = np.array([[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])  # Ba Ti O O O
 
 
 def frame(share: float):
     """The structure at a share of the way from the centrosymmetric (0) to the polar one (1)."""
-    shift = POLAR.get_scaled_positions(wrap=False) - CENTRE
+    shift = POLAR.get_scaled_positions(wrap=False) - CENTER
     atoms = POLAR.copy()
-    atoms.set_scaled_positions(CENTRE + share * (shift - np.rint(shift)))
+    atoms.set_scaled_positions(CENTER + share * (shift - np.rint(shift)))
     return atoms
 
 

@@ -17,7 +17,7 @@ from ase.md.verlet import VelocityVerlet
 from toy_springs import magnesium_oxide
 
 import voigt
-from voigt.response.field.trajectory_spectrum import trajectory_spectrum
+from voigt.response.field import trajectory_spectrum
 
 TIME_STEP = 2.0  # fs
 

@@ -36,3 +36,18 @@ def dft_data() -> Callable[[str], Path]:
 def examples() -> Path:
     """Folder of the example structures."""
     return REPOSITORY / "examples"
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of four small models: born, dielectric, elastic (no zinc), piezo."""
+    from tests.predictions import save_several_models  # most tests need no networks
+
+    return save_several_models(tmp_path_factory.mktemp("shipped"))
+
+
+@pytest.fixture
+def shipped(several: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small models in the place of those that ship."""
+    monkeypatch.setattr("voigt.models.checkpoint.WEIGHTS", several)
+    return several

@@ -12,6 +12,7 @@ import torch
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
+from voigt.notes import Note
 from voigt.prediction.result import Prediction, merge
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors.properties import PROPERTIES
@@ -48,7 +49,7 @@ def made_up(atoms: ase.Atoms, name: str, properties: tuple[str, ...], seed: int 
         symmetrized=False,
         models=dict.fromkeys(properties, "tiny"),
         functionals=dict.fromkeys(properties, "PBEsol"),
-        warnings=("first warning", "second"),
+        notes=(Note("disagreement", "first warning"), Note("disagreement", "second")),
     )
 
 
@@ -90,5 +91,6 @@ def save_several_models(folder: Path) -> Path:
 def shared(atoms: ase.Atoms) -> Prediction:
     """A prediction that two models made together for different functionals."""
     parts = [made_up(atoms, "two", ("born_charges", "eps_inf")), made_up(atoms, "two", ("elastic",), seed=1)]
-    parts[1] = replace(parts[1], models={"elastic": "stiff"}, functionals={"elastic": "PBE"}, warnings=("second",))
-    return merge(parts, ("elastic", "eps_inf", "born_charges"), ("third",))
+    second = (Note("disagreement", "second"),)
+    parts[1] = replace(parts[1], models={"elastic": "stiff"}, functionals={"elastic": "PBE"}, notes=second)
+    return merge(parts, ("elastic", "eps_inf", "born_charges"), (Note("disagreement", "third"),))

@@ -13,10 +13,11 @@ from tests import crystals
 from tests.predictions import save_tiny_model
 
 import voigt
-from voigt.api import Failure, Settings, predict_frames
+from voigt.api import Failure, Settings
 from voigt.errors import DomainError, InputError, WeightsError
 from voigt.models.checkpoint import LoadedModel
-from voigt.structures.reading import read
+from voigt.prediction import predict_structures
+from voigt.structures import read
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ def test_all_bad_inputs_are_named_at_once(model: LoadedModel, tmp_path: Path) ->
 def test_frames_stream_past_bad_ones(model: LoadedModel) -> None:
     bad = crystals.rocksalt()
     bad.positions[0] = np.nan
-    results = list(predict_frames(read([crystals.rocksalt(), bad, crystals.quartz()]), model, Settings()))
+    results = list(predict_structures(read([crystals.rocksalt(), bad, crystals.quartz()]), model, Settings()))
     assert [isinstance(result, Failure) for result in results] == [False, True, False]
 
 

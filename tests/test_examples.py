@@ -42,7 +42,7 @@ def script(examples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> S
 
 
 def is_figure(path: Path) -> bool:
-    """More than one colour, and large enough to read."""
+    """More than one color, and large enough to read."""
     image = imread(path)
     return min(image.shape[:2]) > 400 and bool(np.ptp(image[..., :3], axis=(0, 1)).min() > 0.5)
 

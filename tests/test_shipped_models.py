@@ -12,7 +12,7 @@ import pytest
 from ase.build import bulk
 
 import voigt
-from voigt.data.labelled import label_of, read_labelled
+from voigt.data import label_of, read_labelled
 from voigt.models.checkpoint import WEIGHTS, available_models, load_model
 from voigt.prediction.result import Settings
 from voigt.response.elasticity import born_stability, moduli

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from voigt.api import Prediction, Settings, load_model, predict
+    from voigt.api import Failure, Prediction, Settings, load_model, predict
 
-__all__ = ["Prediction", "Settings", "__version__", "load_model", "predict"]
+__all__ = ["Failure", "Prediction", "Settings", "__version__", "load_model", "predict"]
 
 
 def __getattr__(name: str) -> Any:
     # torch takes a second to import: `voigt --help` must not wait for it.
-    if name in ("predict", "load_model", "Prediction", "Settings"):
+    if name in __all__:
         from voigt import api
 
         return getattr(api, name)

@@ -7,10 +7,10 @@ from typing import Any
 
 from voigt.errors import InputError
 from voigt.models.checkpoint import LoadedModel, load_model
-from voigt.prediction import Failure, Prediction, Settings, predict_frames
-from voigt.structures.reading import read
+from voigt.prediction import Failure, Prediction, Settings, predict_structures
+from voigt.structures import read
 
-__all__ = ["Failure", "Prediction", "Settings", "load_model", "predict", "predict_frames"]
+__all__ = ["Failure", "Prediction", "Settings", "load_model", "predict"]
 
 
 def predict(
@@ -39,7 +39,7 @@ def predict(
     ------
     InputError
         A structure cannot be used or lies outside the model's domain; all problems are listed. To get the good ones
-        all the same, use `predict_frames`.
+        all the same, use `voigt.prediction.predict_structures`.
     TargetError, DomainError
         No such property; no model gives it, or the functional.
     WeightsError
@@ -51,7 +51,7 @@ def predict(
     >>> voigt.predict("examples/MgO.vasp")[0].values["born_charges"].shape
     (2, 3, 3)
     """
-    results = list(predict_frames(read(structures), model, settings or Settings()))
+    results = list(predict_structures(read(structures), model, settings or Settings()))
     failures = [entry.reason for entry in results if isinstance(entry, Failure)]
     if failures:
         raise InputError("; ".join(failures))

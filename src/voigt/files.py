@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the old content or the new, never half of it."""
+"""Writing files so that a reader sees the old content or the new, never half of it; folders for them."""
 
 from __future__ import annotations
 
@@ -46,3 +46,19 @@ def atomic_write(path: str | Path, mode: str = "w") -> Iterator[IO[Any]]:
     finally:
         if temporary and os.path.exists(temporary):
             os.unlink(temporary)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """A folder that exists afterwards.
+
+    Raises
+    ------
+    OutputError
+        It cannot be made.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OutputError(f"cannot make the folder {folder}: {reason}; choose another place") from error
+    return Path(folder)

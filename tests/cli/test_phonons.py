@@ -139,7 +139,7 @@ def test_corrections_of_given_tensors_are_told_and_can_be_left_out(voigt: Call, 
     assert last_row(done.stdout)[4] != last_row(drifting.stdout)[4]
     bare = voigt("phonons", salt, "--nac", "project", "--no-symmetry", "--no-sum-rule")
     assert bare.exit_code == 0, bare.stderr
-    assert "force constants not symmetrised" in bare.stderr
+    assert "force constants not symmetrized" in bare.stderr
     assert last_row(bare.stdout)[2:] == last_row(drifting.stdout)[2:]
 
 

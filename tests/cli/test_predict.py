@@ -24,7 +24,7 @@ from phonopy.structure.atoms import PhonopyAtoms
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tests import crystals
-from tests.predictions import save_several_models, save_tiny_model
+from tests.predictions import save_tiny_model
 from typer.testing import Result
 
 import voigt as package
@@ -384,18 +384,6 @@ def test_a_wrong_call_is_one_sentence(
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.fixture(scope="module")
-def several(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_several_models(tmp_path_factory.mktemp("shipped"))
-
-
-@pytest.fixture
-def shipped(several: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Small models born, dielectric, elastic and piezo in the place of those that ship."""
-    monkeypatch.setattr("voigt.models.checkpoint.WEIGHTS", several)
-    return several
 
 
 def test_models_are_found_by_what_they_give(voigt: Call, shipped: Path, quartz: Path, tmp_path: Path) -> None:

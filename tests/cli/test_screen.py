@@ -16,7 +16,8 @@ import pytest
 from tests.screening.screenings import FullDisk, check, ended, forked, manifest, rows, salts, unlike, unseen
 from typer.testing import Result
 
-from voigt.screening.store.store import open_store, result_parts
+from voigt.screening.store.parts import result_parts
+from voigt.screening.store.store import open_store
 
 Call = Callable[..., Result]
 
@@ -134,7 +135,7 @@ def test_what_is_asked_for_follows_from_the_expressions(
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "messages"),
     [
         (["good.extxyz", "-o", "s"], "what is to be predicted? Give --properties, --model, or an expression"),
         (["good.extxyz", "-o", "s", "--properties", "colour"], "colour"),
@@ -154,12 +155,12 @@ def test_what_is_asked_for_follows_from_the_expressions(
     ],
 )
 def test_wrong_calls_are_two_and_one_sentence(
-    voigt: Call, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], said: str
+    voigt: Call, good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], messages: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     result = voigt("screen", *words)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert said in result.stderr
+    assert messages in result.stderr
     assert result.stderr.startswith("voigt: ")
     assert len(result.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["good.extxyz"]

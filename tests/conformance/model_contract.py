@@ -28,7 +28,7 @@ from ase.build import bulk, make_supercell
 from tests import crystals
 from torch import nn
 
-from voigt.graphs.batch import CrystalGraph, build_graph, collate
+from voigt.graphs import CrystalGraph, build_graph, collate
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.properties import PROPERTIES
 

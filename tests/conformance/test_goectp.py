@@ -10,7 +10,7 @@ import torch
 from tests.conformance.model_contract import ModelConformance
 from torch import nn
 
-from voigt.graphs.batch import CrystalGraph, build_graph
+from voigt.graphs import CrystalGraph, build_graph
 from voigt.models.checkpoint import ModelCard, load_model, save_model
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
@@ -39,7 +39,7 @@ class GoeCTPConformance(ModelConformance):
         return model
 
     def make_graph(self, atoms: ase.Atoms, dtype: torch.dtype, symmetry: Symmetry | None = None) -> CrystalGraph:
-        return build_graph(atoms, self.cutoff, symmetry=symmetry, dtype=dtype, frame=self.hypers().frame_options)
+        return build_graph(atoms, self.cutoff, symmetry=symmetry, dtype=dtype, frame=self.hypers().axes_options)
 
     def save_and_load(self, model: nn.Module, tmp_path: Path) -> nn.Module:
         save_model([model], tmp_path / "model.safetensors", ModelCard(elements=(8, 22, 38)))

@@ -12,7 +12,8 @@ import pytest
 from ase.io import write
 from tests import crystals
 
-from voigt.data.labelled import file_digest, read_labelled, read_parquet
+from voigt.data import read_labelled, read_parquet
+from voigt.data.labelled import file_digest
 from voigt.errors import InputError, TargetError
 
 PAIRS = ("xx", "yy", "zz", "yz", "zx", "xy")
@@ -180,8 +181,8 @@ class TestFaults:
         atoms.arrays["born_charge"] = atoms.arrays.pop("born_charges")
         path = stored(tmp_path, atoms)
         text = message(path, "born_charges", "elastic")
-        assert f"no frame of {path} has the label 'born_charges'" in text
-        assert f"no frame of {path} has the label 'elastic'" in text
+        assert f"no crystal of {path} has the label 'born_charges'" in text
+        assert f"no crystal of {path} has the label 'elastic'" in text
         assert "labels found: band_gap" in text
         assert "rename 'born_charge'" in text
 
@@ -193,7 +194,7 @@ class TestFaults:
     def test_all_zero(self, tmp_path):
         path = stored(tmp_path, labelled(id="a", band_gap=0.0), labelled(id="b", band_gap=0.0))
         text = message(path, "band_gap")
-        assert "zero in every frame" in text
+        assert "zero in every crystal" in text
         assert str(path) in text
         path = stored(tmp_path, labelled(id="a", band_gap=0.0), labelled(id="b", band_gap=1.0))
         assert float(read_labelled(path, ["band_gap"])[0].targets["band_gap"]) == 0.0
@@ -211,7 +212,7 @@ class TestFaults:
 
     def test_nothing_left(self, tmp_path):
         path = stored(tmp_path, labelled(good=False))
-        assert "no frame" in message(path, "born_charges", where="good")
+        assert "no crystal of" in message(path, "born_charges", where="good")
         assert "max_atoms" in message(path, "born_charges", max_atoms=1)
 
     def test_unusable_frames_are_listed_and_long_lists_are_cut(self, tmp_path):

@@ -10,8 +10,18 @@ import numpy as np
 import pytest
 from ase.formula import Formula
 
-from voigt.data.labelled import read_labelled
-from voigt.data.splits import block_folds, block_split, fold_split, formula_split, grouped_folds, stored_split
+from voigt.data import SplitSettings, as_crystals, read_labelled
+from voigt.data.splits import (
+    block_folds,
+    block_split,
+    check_filled,
+    fold_split,
+    formula_split,
+    grouped_folds,
+    recorded_split,
+    split_crystals,
+    stored_split,
+)
 from voigt.errors import TargetError
 
 GROUPS = [f"compound-{k}" for k in range(600) for _ in range(1 + k % 3)]
@@ -25,9 +35,9 @@ def test_stored_split_faults():
     with pytest.raises(TargetError, match=r"found '', 'valid'.*choose another split"):
         stored_split(["train", "valid", "val", ""])
     with pytest.raises(TargetError, match="no crystal for 'val'"):
-        stored_split(["train", "train"])
+        check_filled(stored_split(["train", "train"]))
     with pytest.raises(TargetError, match="no crystal for 'train'"):
-        stored_split(["val", "test"])
+        check_filled(stored_split(["val", "test"]))
 
 
 class TestFormulaSplit:
@@ -59,7 +69,7 @@ class TestFormulaSplit:
 
     def test_one_formula_cannot_be_split(self):
         with pytest.raises(TargetError, match="other fractions"):
-            formula_split(["ZrO2"] * 50, (0.8, 0.1, 0.1), 0)
+            check_filled(formula_split(["ZrO2"] * 50, (0.8, 0.1, 0.1), 0))
 
 
 class TestBlocks:
@@ -73,7 +83,7 @@ class TestBlocks:
 
     def test_too_short(self):
         with pytest.raises(TargetError, match="'val'"):
-            block_split(20, (0.8, 0.1, 0.1), gap=5)
+            check_filled(block_split(20, (0.8, 0.1, 0.1), gap=5))
 
 
 class TestFolds:
@@ -134,7 +144,29 @@ class TestFoldsOfOthers:
         with pytest.raises(TargetError, match=r"no crystal is in fold 5, folds found: 0, 1, 2, 3, 4"):
             fold_split(self.FOLDS, self.IDS, 5, 0.05, 0)
         with pytest.raises(TargetError, match="no crystal for 'val'"):
-            fold_split([0, 1, 1], ["a", "b", "c"], 0, 1e-9, 0)
+            check_filled(fold_split([0, 1, 1], ["a", "b", "c"], 0, 1e-9, 0))
+
+
+class TestRecordedSplit:
+    """What a model file says of its training."""
+
+    def test_keys_that_came_later_take_their_defaults(self):
+        assert recorded_split({}) == recorded_split({"split": {}}) == SplitSettings()
+        old = {"kind": "blocks", "fractions": [0.5, 0.2, 0.3], "seed": 3, "gap": 2, "max_train": None}
+        assert recorded_split({"split": old}) == SplitSettings(kind="blocks", fractions=(0.5, 0.2, 0.3), seed=3, gap=2)
+
+    def test_comes_back_from_a_recipe(self):
+        settings = SplitSettings(kind="folds", column="fold", fold=3, val_fraction=0.2, seed=5, max_train_atoms=40)
+        assert recorded_split({"split": settings.model_dump(mode="json")}) == settings
+
+    @pytest.mark.parametrize("split", [{"kind": "random"}, {"kind": "blocks", "shuffle": True}, {"kind": "folds"}])
+    def test_what_is_not_known_is_refused(self, split):
+        with pytest.raises(TargetError, match=r"cannot be made again \(.*(kind|shuffle|column).*update voigt"):
+            recorded_split({"split": split})
+
+    def test_a_kind_without_a_rule_is_refused(self):
+        with pytest.raises(TargetError, match="unknown kind of split 'random'"):
+            split_crystals(as_crystals([]), SplitSettings.model_construct(kind="random"))
 
 
 class TestRealData:

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from ase.build import bulk
 
-from voigt.data import table as tables
-from voigt.data.labelled import LabelledCrystal, label_of, read_labelled, read_parquet
-from voigt.data.table import CrystalList, JoinedCrystals, LabelledTable, as_crystals
+from voigt.data import LabelledCrystal, as_crystals, label_of, read_labelled, read_parquet
+from voigt.data.labelled import CrystalList, JoinedCrystals, hill_formula
+from voigt.data.table import LabelledTable, suspects
 from voigt.errors import InputError, TargetError
 from voigt.structures import checks
 from voigt.tensors.properties import get_property
@@ -179,7 +179,7 @@ class TestFaults:
         content[2]["band_gap"] = float("inf")
         assert "(id mp-0-2): 'band_gap' is not finite" in self.message(write(tmp_path, *content), TargetError)
         content = [{**row, "band_gap": 0.0} for row in rows()]
-        assert "'band_gap' is zero in every frame" in self.message(write(tmp_path, *content), TargetError)
+        assert "'band_gap' is zero in every crystal" in self.message(write(tmp_path, *content), TargetError)
 
     def test_selection(self, tmp_path, path):
         assert "no info key 'bad' to select by" in self.message(path, where="bad")
@@ -187,7 +187,7 @@ class TestFaults:
         assert "max_atoms" in self.message(path, TargetError, max_atoms=1)
 
     def test_tensors_are_not_in_tables(self, path):
-        with pytest.raises(TargetError, match=r"no frame of .* has the label 'eps_inf', labels found: band_gap"):
+        with pytest.raises(TargetError, match=r"no crystal of .* has the label 'eps_inf', labels found: band_gap"):
             read_labelled(path, ["eps_inf"])
 
 
@@ -209,10 +209,10 @@ def test_no_pair_of_close_atoms_escapes():
         if size > 1:
             distances = atoms.get_all_distances(mic=True)[np.triu_indices(size, 1)]
             assert (distances.min() < 0.5) <= close[-1]
-    suspects = tables._suspects(np.concatenate(places), np.array(cells), np.array(sizes))
-    assert set(np.flatnonzero(close)) <= set(suspects)
+    rows = suspects(np.concatenate(places), np.array(cells), np.array(sizes))
+    assert set(np.flatnonzero(close)) <= set(rows)
     assert 80 < sum(close) < 200
-    assert len(suspects) < 250  # most sound crystals are known to be sound
+    assert len(rows) < 250  # most sound crystals are known to be sound
 
 
 def test_reduced_formulas_are_those_of_ase():
@@ -222,7 +222,7 @@ def test_reduced_formulas_are_those_of_ase():
         if rng.random() < 0.5:
             numbers = np.concatenate([numbers, [6, 1, 1]])
         known = ase.Atoms(numbers).symbols.formula.reduce()[0].format("hill")
-        assert tables._reduced(*np.unique(numbers, return_counts=True)) == known
+        assert hill_formula(*np.unique(numbers, return_counts=True)) == known
 
 
 class TestJoined:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from voigt.errors import TargetError
-from voigt.evaluation.baselines import apply_baseline, fit_baseline, unseen_elements
-from voigt.evaluation.report import evaluate_scored
+from voigt.evaluation.baselines import apply_baseline, fit_baseline
+from voigt.evaluation.evaluation import evaluate_scored
 from voigt.evaluation.scored import Scored
 
 IDENTITY = np.eye(3)
@@ -42,7 +42,8 @@ def test_baseline_reproduces_the_published_table(phonondb: tuple[list[Scored], l
     train, test = phonondb
     names = ["born_charges", "eps_inf"]
     baseline = fit_baseline(train, names)
-    assert unseen_elements(baseline, test, "born_charges") == {}
+    known = {crystal.id: baseline.means(crystal.functional).elements["born_charges"] for crystal in test}
+    assert all(number in known[crystal.id] for crystal in test for number in crystal.numbers.tolist())
     found = evaluate_scored(apply_baseline(baseline, test), names, resamples=10).properties
     born, eps = found["born_charges"].scores, found["eps_inf"].scores
     assert born["mae"].model.value == pytest.approx(0.3039, abs=5e-5)
@@ -63,7 +64,6 @@ def test_charges_are_isotropic_means_of_elements_over_atoms() -> None:
     # O: mean of -2, -2, -5 over three atoms, whatever their crystals; F was never seen.
     expected = np.stack([2 * IDENTITY, -3 * IDENTITY, 0 * IDENTITY])
     np.testing.assert_allclose(found.predicted["born_charges"], expected)
-    assert unseen_elements(baseline, [crystal([12, 9, 9]), crystal([9, 20])], "born_charges") == {9: 3, 20: 1}
 
 
 def test_tensors_of_the_crystal() -> None:

@@ -14,8 +14,9 @@ from matplotlib.image import imread
 
 from voigt.errors import OutputError, TargetError
 from voigt.evaluation.baselines import apply_baseline, fit_baseline
+from voigt.evaluation.evaluation import evaluate_scored
 from voigt.evaluation.figures import parity_figures
-from voigt.evaluation.report import evaluate_scored, markdown, write_report
+from voigt.evaluation.report import markdown, write_report
 from voigt.evaluation.scored import Scored
 from voigt.tensors.properties import get_property
 

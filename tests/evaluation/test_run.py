@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import ase
 import ase.io
 import numpy as np
 import pytest
+from ase.build import bulk
 from tests import crystals
+from tests.matbench_tables import structure, write_table
 from tests.predictions import save_tiny_model
 
 from voigt.api import load_model, predict
+from voigt.data import SplitSettings, read_labelled
+from voigt.data.labelled import file_digest
 from voigt.errors import DomainError, TargetError
-from voigt.evaluation.run import evaluate_model
+from voigt.evaluation.run import crystal_parts, evaluate_model
 from voigt.models.checkpoint import LoadedModel
+from voigt.notes import MEANING
 from voigt.prediction.result import Settings
-from voigt.structures.reading import read
+from voigt.structures import read
+from voigt.training.datamodule import read_data
+from voigt.training.recipe import parse_recipe
 
 SPLITS = ("train",) * 4 + ("val",) * 2 + ("test",) * 4
 
@@ -128,21 +137,84 @@ def test_unseen_elements_are_left_out_and_counted(model: LoadedModel, frames: li
     found = evaluate_model(model, [tmp_path / "data.extxyz"])
     assert found.evaluation.properties["born_charges"].unpredicted == 1
     assert mae(found) == pytest.approx(0.1, abs=1e-6)
-    assert any(note.startswith("1 crystals left out (unseen elements), e.g. c7: Pb not among") for note in found.notes)
+    unseen = f"1 crystals left out ({MEANING['unseen_elements']}), e.g. c7: Pb not among"
+    assert any(note.startswith(unseen) for note in found.notes)
     everything = evaluate_model(model, [tmp_path / "data.extxyz"], allow_unseen=True)
     assert everything.evaluation.properties["born_charges"].unpredicted == 0
 
 
-def test_a_split_that_training_made_is_made_again(model: LoadedModel, data: Path) -> None:
-    """Stored splits would let a model trained on blocks see its own training crystals."""
-    from voigt.data.labelled import file_digest
+def trained_on(model: LoadedModel, data: Path, recipe: Mapping[str, object]) -> LoadedModel:
+    """The model with a card that names a file and a recipe."""
+    card = replace(model.card, recipe=recipe, data={data.name: file_digest(data)})
+    return LoadedModel(model.name, model.members, card)
 
+
+def test_a_split_that_training_made_is_made_again(model: LoadedModel, data: Path) -> None:
+    """Stored splits would let a model trained on blocks see its own training crystals. The card is an old one."""
     split = {"kind": "blocks", "fractions": [0.5, 0.2, 0.3], "seed": 0, "gap": 0}
-    card = replace(model.card, recipe={"split": split}, data={"data.extxyz": file_digest(data)})
-    trained = LoadedModel(model.name, model.members, card)
+    trained = trained_on(model, data, {"split": split})
     assert [crystal.id for crystal in evaluate_model(trained, [data]).scored] == ["c7", "c8", "c9"]
-    elsewhere = LoadedModel(model.name, model.members, replace(card, data={"data.extxyz": "another"}))
+    elsewhere = LoadedModel(model.name, model.members, replace(trained.card, data={"data.extxyz": "another"}))
     assert [crystal.id for crystal in evaluate_model(elsewhere, [data]).scored] == ["c6", "c7", "c8", "c9"]
+
+
+FORMULAS = ("MgO", "NaCl", "NaF", "LiF", "CaO", "KCl", "SrO", "BaO", "LiCl", "RbF", "CsF", "ZnO")
+KINDS = get_args(SplitSettings.model_fields["kind"].annotation)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Thirty-six frames with stored parts, formulas and fold numbers that all cut across each other."""
+    frames = []
+    for k in range(36):
+        atoms = bulk(FORMULAS[k % 12], "rocksalt", a=4.5 + 0.02 * k)
+        part = ("train", "test", "train", "val", "train")[k % 5]
+        atoms.info.update(id=f"c{k}", eps_inf=(2.0 + k) * np.eye(3), split=part, fold=k * 7 % 4)
+        atoms.info["closed_shell"] = k % 9 != 2
+        frames.append(atoms)
+    path = tmp_path_factory.mktemp("many") / "many.extxyz"
+    ase.io.write(path, frames)
+    return path
+
+
+@pytest.mark.parametrize("where", [None, "closed_shell"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_are_those_of_the_training(model: LoadedModel, many: Path, kind: str, where: str | None) -> None:
+    """Whatever the kind of split: a test part of evaluation with a training crystal in it would flatter the model."""
+    split = {"kind": kind, "fractions": (0.5, 0.25, 0.25), "seed": 1, "gap": 1, "column": "fold", "fold": 2}
+    content = {
+        "name": "any",
+        "data": [{"path": many.name, "where": where}],
+        "data_root": str(many.parent),
+        "targets": {"eps_inf": {}},
+        "split": {**split, "val_fraction": 0.3},
+    }
+    recipe = parse_recipe(content, "test")
+    data = read_data(recipe)
+    parts = {part: [data.crystals[i].id for i in members] for part, members in data.parts.items()}
+    assert all(len(members) >= 2 for members in parts.values())
+    trained = trained_on(model, many, recipe.model_dump(mode="json"))
+    for part, expected in parts.items():
+        scored = evaluate_model(trained, [many], part, where, "PBEsol", allow_unseen=True, baseline=False).scored
+        assert [crystal.id for crystal in scored] == expected
+    # To look at more crystals of the file than training read must not move training crystals to the test part.
+    test = {crystal.id for crystal in evaluate_model(trained, [many], allow_unseen=True, baseline=False).scored}
+    assert not test.intersection(parts["train"] + parts["val"])
+
+
+def test_an_unknown_kind_of_split_is_refused(model: LoadedModel, data: Path) -> None:
+    trained = trained_on(model, data, {"split": {"kind": "random", "seed": 0}})
+    with pytest.raises(TargetError, match="split of this model's training cannot be made again"):
+        evaluate_model(trained, [data])
+
+
+def test_blocks_of_crystals_that_share_an_id_are_refused(model: LoadedModel, tmp_path: Path) -> None:
+    """Tables may name two rows alike; which of them was in which block cannot be said then."""
+    crystals_of = structure(bulk("MgO", "rocksalt", a=4.2))
+    path = write_table(tmp_path / "twins.parquet", [{"mp_id": "mp-1", "band_gap": 1.0, **crystals_of}] * 8)
+    trained = trained_on(model, path, {"split": {"kind": "blocks"}})
+    with pytest.raises(TargetError, match="the same id"):
+        crystal_parts(path, read_labelled(path, ["band_gap"]), trained.card)
 
 
 def test_labels_of_an_unknown_functional_are_told(model: LoadedModel, frames: list[ase.Atoms], tmp_path: Path) -> None:
@@ -166,14 +238,14 @@ def test_wrong_names_and_labels(model: LoadedModel, data: Path, frames: list[ase
         del frame.arrays["born_charges"]
     path = tmp_path / "bare.extxyz"
     ase.io.write(path, bare)
-    with pytest.raises(TargetError, match="no frame has a label of born_charges, eps_inf"):
+    with pytest.raises(TargetError, match="no crystal has a label of born_charges, eps_inf"):
         evaluate_model(model, [path])
-    with pytest.raises(TargetError, match="no frame has a label 'eps_inf'"):
+    with pytest.raises(TargetError, match="no crystal has a label 'eps_inf'"):
         evaluate_model(model, [path], properties=["eps_inf"])
     for frame in bare:
         frame.set_array("born_charges", np.zeros((5, 9)))
     ase.io.write(path, bare)
-    with pytest.raises(TargetError, match="zero in every frame"):
+    with pytest.raises(TargetError, match="zero in every crystal"):
         evaluate_model(model, [path])
 
 

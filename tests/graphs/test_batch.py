@@ -1,18 +1,16 @@
-"""Graphs and batches: indices point where they should, and nothing is lost or mixed up."""
+"""Batches: indices point where they should, and nothing is lost or mixed up."""
 
 from __future__ import annotations
 
 import dataclasses
 import itertools
 
-import numpy as np
 import pytest
 import torch
 from tests import crystals
 from torch import Tensor
 
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack
-from voigt.graphs.neighbors import neighbor_list
+from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack
 from voigt.structures.symmetry import find_symmetry
 
 CUTOFF = 4.0
@@ -98,48 +96,6 @@ def test_rotations_are_filled_with_identities_where_some_crystals_have_none():
     assert (quartz - torch.eye(3, dtype=torch.float64)).abs().max() > 0.5
 
 
-@pytest.mark.parametrize(
-    "atoms", [*structures(), crystals.perovskite().repeat((2, 1, 1))], ids=lambda atoms: str(atoms.symbols)
-)
-def test_reduced_edges_are_the_edges_into_representatives(atoms):
-    symmetry = find_symmetry(atoms)
-    pairs = neighbor_list(atoms, CUTOFF)
-    graph = build_graph(atoms, CUTOFF, symmetry=symmetry, dtype=torch.float64)
-    representatives = np.unique(symmetry.orbits)
-    assert graph.representative.tolist() == representatives.tolist()
-    into = np.isin(pairs.target, representatives)
-    assert graph.num_edges == into.sum()
-    assert torch.equal(graph.representative[graph.edge_target], torch.as_tensor(pairs.target[into]))
-    assert torch.equal(graph.edge_source, torch.as_tensor(pairs.source[into]))
-    assert torch.equal(graph.edge_vector, torch.as_tensor(pairs.vector[into]))
-    # Atoms of one orbit have equally many neighbours: weighting by orbit size gives back all edges.
-    size = torch.bincount(graph.orbit)
-    per_orbit = torch.bincount(graph.edge_target, minlength=len(size))
-    assert int((size * per_orbit).sum()) == len(pairs.target)
-
-
-def test_without_symmetry_every_atom_is_its_own_representative():
-    graph = build_graph(crystals.quartz(), CUTOFF)
-    assert graph.rotation is None
-    assert graph.representative.tolist() == graph.orbit.tolist() == list(range(9))
-    assert graph.num_edges == len(neighbor_list(crystals.quartz(), CUTOFF).target)
-    # A crystal in which no two atoms are equivalent needs no rotations either.
-    assert build_graph(crystals.nameless(), CUTOFF, symmetry=find_symmetry(crystals.nameless())).rotation is None
-
-
-def test_mic_reaches_the_neighbour_list():
-    assert build_graph(crystals.cesium_chloride(), CUTOFF).num_edges == 16
-    assert build_graph(crystals.cesium_chloride(), CUTOFF, mic=True).num_edges == 2
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_floating_tensors_have_the_type_asked_for(dtype):
-    graph = build_graph(crystals.quartz(), CUTOFF, symmetry=find_symmetry(crystals.quartz()), dtype=dtype)
-    assert {t.dtype for t in (graph.cell, graph.rotation, graph.edge_vector)} == {dtype}
-    integers = (graph.numbers, graph.representative, graph.orbit, graph.edge_source, graph.edge_target)
-    assert {t.dtype for t in integers} == {torch.int64}
-
-
 def test_to_changes_floating_tensors_only():
     batch = collate(graphs((2,)))
     moved = batch.to(dtype=torch.float32)
@@ -153,16 +109,6 @@ def test_to_changes_floating_tensors_only():
     assert batch.cell.dtype == torch.float64  # the original is left alone
     assert batch.to("meta").edge_vector.device.type == "meta"
     assert batch.to("meta").targets["eps_inf"].device.type == "meta"
-
-
-def test_a_graph_does_not_follow_later_changes_of_its_atoms():
-    atoms = crystals.nameless()
-    graph = build_graph(atoms, CUTOFF, dtype=torch.float64)
-    numbers, cell = graph.numbers.clone(), graph.cell.clone()
-    atoms.numbers[0] = 92
-    atoms.cell[0, 0] = 50.0
-    assert torch.equal(graph.numbers, numbers)
-    assert torch.equal(graph.cell, cell)
 
 
 def test_pack_keeps_the_order_and_the_budget():

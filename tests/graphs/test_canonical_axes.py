@@ -18,8 +18,8 @@ from tests import crystals
 
 from voigt.errors import InputError
 from voigt.graphs.canonical_axes import (
-    Frames,
-    canonical_frames,
+    CanonicalAxes,
+    canonical_axes,
     cartesian_operations,
     polar,
     polar_torch,
@@ -27,7 +27,7 @@ from voigt.graphs.canonical_axes import (
 from voigt.structures.symmetry import find_symmetry
 from voigt.structures.symmetry.lattices import lattice_operations, standard_lattice
 
-# Primitive vectors of the 14 Bravais lattices: constructor of the conventional cell, centring, order of the holohedry.
+# Primitive vectors of the 14 Bravais lattices: constructor of the conventional cell, centering, order of the holohedry.
 BRAVAIS = {
     "aP": ([4.1, 5.3, 6.7, 81, 94, 107], "P", 2),
     "mP": ([4.1, 5.3, 6.7, 90, 103, 90], "P", 4),
@@ -46,7 +46,7 @@ BRAVAIS = {
     "cI": ([4.1, 4.1, 4.1, 90, 90, 90], "I", 48),
     "cF": ([5.1, 5.1, 5.1, 90, 90, 90], "F", 48),
 }
-CENTRING = {
+CENTERING = {
     "P": np.eye(3),
     "C": np.array([[0.5, 0.5, 0], [-0.5, 0.5, 0], [0, 0, 1]]),
     "I": np.array([[-0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.5, 0.5, -0.5]]),
@@ -57,8 +57,8 @@ SWAP = np.array([[0, 1, 0], [1, 0, 0], [0, 0, 1]])  # to the other hand
 
 
 def bravais(name: str) -> NDArray[np.float64]:
-    parameters, centring, _ = BRAVAIS[name]
-    return CENTRING[centring] @ Cell.fromcellpar(parameters).array
+    parameters, centering, _ = BRAVAIS[name]
+    return CENTERING[centering] @ Cell.fromcellpar(parameters).array
 
 
 def turn(tensor: NDArray[np.float64], rotation: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -77,7 +77,7 @@ def network(
     return (hidden @ rng.normal(size=(12, 3**rank))).reshape((3,) * rank)
 
 
-def evaluate(atoms: ase.Atoms, frames: Frames, rank: int) -> NDArray[np.float64]:
+def evaluate(atoms: ase.Atoms, frames: CanonicalAxes, rank: int) -> NDArray[np.float64]:
     """Mean over the operations of the mean over the frames, as a model takes it."""
     target, source, vectors, distance = neighbor_list("ijDd", atoms, 3.6)
     weights = (1 - distance / 3.6) ** 3 * np.sin(atoms.numbers[target]) * (1 + np.cos(atoms.numbers[source] ** 2))
@@ -88,7 +88,7 @@ def evaluate(atoms: ase.Atoms, frames: Frames, rank: int) -> NDArray[np.float64]
 
 
 def averaged(atoms: ase.Atoms, rank: int, kind: str = "primitive", mode: str = "average") -> NDArray[np.float64]:
-    frames = canonical_frames(standard_lattice(atoms, kind, 1e-3), mode, find_symmetry(atoms).rotations)
+    frames = canonical_axes(standard_lattice(atoms, kind, 1e-3), mode, find_symmetry(atoms).rotations)
     return evaluate(atoms, frames, rank)
 
 
@@ -224,7 +224,7 @@ def test_turning_the_crystal_turns_its_standard_lattice(name, kind):
         )
 
 
-def test_primitive_lattice_is_found_in_supercells_and_centred_cells():
+def test_primitive_lattice_is_found_in_supercells_and_centered_cells():
     primitive = crystals.rocksalt()
     for atoms in (crystals.rocksalt(cubic=True), primitive.repeat((2, 1, 3)), redescribed(primitive, SHEAR @ SWAP)):
         shaken = atoms.copy()
@@ -275,8 +275,8 @@ def test_cosets_give_the_mean_over_the_whole_group_and_the_symmetry_of_the_cryst
     atoms = crystals.rotated(getattr(crystals, name)(), crystals.random_rotation(11, -1))
     lattice = standard_lattice(atoms, "primitive", 1e-3)
     rotations = find_symmetry(atoms).rotations
-    everything = canonical_frames(lattice, "average")
-    cosets = canonical_frames(lattice, "average", rotations)
+    everything = canonical_axes(lattice, "average")
+    cosets = canonical_axes(lattice, "average", rotations)
     assert len(everything.rotations) == everything.distinct == len(lattice_operations(lattice))
     assert len(cosets.rotations) * len(cosets.operations) == everything.distinct
     np.testing.assert_allclose(cosets.rotations[0], polar(lattice)[0], atol=1e-12)
@@ -284,7 +284,7 @@ def test_cosets_give_the_mean_over_the_whole_group_and_the_symmetry_of_the_cryst
     np.testing.assert_allclose(value, evaluate(atoms, everything, rank), atol=1e-12)
     for rotation in rotations:
         np.testing.assert_allclose(turn(value, rotation), value, atol=1e-12)
-    single = evaluate(atoms, canonical_frames(lattice, "single"), rank)
+    single = evaluate(atoms, canonical_axes(lattice, "single"), rank)
     if len(rotations) > 1:  # the symmetry is the work of the average
         assert max(np.abs(turn(single, rotation) - single).max() for rotation in rotations) > 1e-2
 
@@ -336,22 +336,22 @@ def test_a_lattice_with_noise_gives_the_same_frames_whichever_equivalent_basis_d
     rng = np.random.default_rng(12)
     lattice = standard_lattice(ase.Atoms("H", cell=bravais(name), pbc=True), "niggli", 1e-3)
     lattice = lattice @ (np.eye(3) + 2e-4 * rng.uniform(-1, 1, (3, 3)))
-    first = canonical_frames(lattice, "average")
+    first = canonical_axes(lattice, "average")
     assert np.abs(first.rotations[0] @ first.stretch - lattice.T).max() < 5e-3
     for operation in lattice_operations(lattice):
-        other = canonical_frames((lattice.T @ operation).T, "average")
+        other = canonical_axes((lattice.T @ operation).T, "average")
         np.testing.assert_allclose(other.stretch, first.stretch, atol=1e-12)
         apart = np.abs(other.rotations[:, None] - first.rotations).max(axis=(2, 3))
         assert apart.min(axis=0).max() < 1e-12
         assert apart.min(axis=1).max() < 1e-12
 
 
-def test_centring_repeats_rotations_and_changes_nothing():
+def test_centering_repeats_rotations_and_changes_nothing():
     atoms = crystals.zincblende(cubic=True)
     rotations = find_symmetry(atoms).rotations
     assert len(rotations) == 96
     for mode, count in (("single", 1), ("average", 2)):
-        frames = canonical_frames(standard_lattice(atoms, "primitive", 1e-3), mode, rotations)
+        frames = canonical_axes(standard_lattice(atoms, "primitive", 1e-3), mode, rotations)
         assert len(frames.operations) == 24
         assert len(frames.rotations) == count
 
@@ -360,12 +360,12 @@ def test_operations_that_are_none_of_the_lattice_are_left_out_with_a_warning():
     atoms = crystals.perovskite()
     rotations = find_symmetry(atoms).rotations
     doubled = atoms.repeat((1, 1, 2))
-    frames = canonical_frames(doubled.cell.array, "average", rotations)
+    frames = canonical_axes(doubled.cell.array, "average", rotations)
     assert frames.distinct == 16
     assert len(frames.operations) == 16
     assert len(frames.rotations) == 1
     assert any("32 symmetry operations" in warning for warning in frames.warnings)
-    everything = canonical_frames(doubled.cell.array, "average")
+    everything = canonical_axes(doubled.cell.array, "average")
     np.testing.assert_allclose(evaluate(doubled, frames, 3), evaluate(doubled, everything, 3), atol=1e-12)
 
 
@@ -374,37 +374,37 @@ def test_operations_that_are_none_of_the_lattice_are_left_out_with_a_warning():
 
 def test_ordinary_lattices_raise_no_warning():
     for name in BRAVAIS:
-        frames = canonical_frames(
+        frames = canonical_axes(
             standard_lattice(ase.Atoms("H", cell=bravais(name), pbc=True), "niggli", 1e-3), "average"
         )
         assert frames.warnings == ()
-    assert canonical_frames(4 * np.eye(3), "single").gap == pytest.approx(1)
+    assert canonical_axes(4 * np.eye(3), "single").gap == pytest.approx(1)
 
 
 def test_a_needle_is_reported_and_a_sheet_is_not():
-    needle = canonical_frames(np.diag([3.0, 4.0, 200.0]), "single")
+    needle = canonical_axes(np.diag([3.0, 4.0, 200.0]), "single")
     assert needle.gap == pytest.approx(7 / 400)
     assert len(needle.warnings) == 1
     assert "needle-like" in needle.warnings[0]
     assert "200" in needle.warnings[0]
-    assert canonical_frames(np.diag([3.0, 100.0, 110.0]), "single").warnings == ()
+    assert canonical_axes(np.diag([3.0, 100.0, 110.0]), "single").warnings == ()
 
 
 @pytest.mark.parametrize("gap_of", [0.004, 0.02])
 def test_gap_bounds_how_far_the_frame_turns(gap_of):
     lattice = np.diag([gap_of * 100, gap_of * 100, 100.0])
-    frames = canonical_frames(lattice, "single")
+    frames = canonical_axes(lattice, "single")
     change = np.zeros((3, 3))
     change[2, 0], change[0, 2] = 1e-4, -1e-4
-    turned = canonical_frames(lattice + change, "single").rotations[0] - frames.rotations[0]
+    turned = canonical_axes(lattice + change, "single").rotations[0] - frames.rotations[0]
     assert np.abs(turned).max() <= np.linalg.norm(change) / (frames.gap * 100)
 
 
 def test_a_nearly_cubic_lattice_is_reported():
-    frames = canonical_frames(np.diag([4.0, 4.0, 4.02]), "average")
+    frames = canonical_axes(np.diag([4.0, 4.0, 4.02]), "average")
     assert frames.distinct == 16
     assert "has 16 symmetry operations and is within a strain of 0.01 of having more" in " ".join(frames.warnings)
-    assert canonical_frames(np.diag([4.0, 4.0, 4.3]), "average").warnings == ()
+    assert canonical_axes(np.diag([4.0, 4.0, 4.3]), "average").warnings == ()
 
 
 def test_a_lattice_about_to_change_its_reduced_cell_is_reported():
@@ -413,7 +413,7 @@ def test_a_lattice_about_to_change_its_reduced_cell_is_reported():
     frames = {}
     for alpha, cell in cells.items():
         lattice = standard_lattice(ase.Atoms("H", cell=cell, pbc=True), "niggli", 1e-3)
-        frames[alpha] = canonical_frames(lattice, "average")
+        frames[alpha] = canonical_axes(lattice, "average")
     jump = np.abs(frames[89.85].stretch - frames[90.15].stretch).max()
     assert jump > 0.1  # the two cells differ by a hundredth of an Angstrom
     assert "another reduced cell" in " ".join(frames[89.85].warnings)
@@ -436,7 +436,7 @@ def test_labels_go_to_canonical_axes_by_the_transpose_of_the_rotation():
     for seed, determinant in itertools.product(range(5), (1, -1)):
         rotation = crystals.random_rotation(seed, determinant)
         copy = crystals.rotated(atoms, rotation)
-        frame = canonical_frames(standard_lattice(copy, "niggli", 1e-3), "single").rotations[0]
+        frame = canonical_axes(standard_lattice(copy, "niggli", 1e-3), "single").rotations[0]
         assert np.abs(frame - frame.T).max() > 0.1  # not its own inverse
         label = rotation @ tensor @ rotation.T
         right.append(frame.T @ label @ frame)

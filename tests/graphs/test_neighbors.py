@@ -1,4 +1,4 @@
-"""Neighbour lists against ASE's, pair for pair, and against a plain sum over images."""
+"""Neighbor lists against ASE's, pair for pair, and against a plain sum over images."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_vector_points_from_target_to_source_through_a_lattice_translation(mic):
         (crystals.cesium_chloride, 4.0, [8, 8]),
         (crystals.zincblende, 3.0, [4, 4]),
         (crystals.fluorite, 2.6, [8, 4, 4]),
-        (crystals.perovskite, 2.9, [12, 6, 6, 6, 6]),  # O: 2 Ti and 4 Sr; its O neighbours at 2.76 make 8 more
+        (crystals.perovskite, 2.9, [12, 6, 6, 6, 6]),  # O: 2 Ti and 4 Sr; its O neighbors at 2.76 make 8 more
     ],
     ids=["NaCl", "CsCl", "ZnS", "CaF2", "SrTiO3"],
 )
@@ -122,7 +122,7 @@ def test_a_pair_at_exactly_the_cutoff_is_left_out(mic):
 
 
 @pytest.mark.parametrize("mic", [False, True])
-def test_an_atom_without_neighbours_has_empty_arrays(mic):
+def test_an_atom_without_neighbors_has_empty_arrays(mic):
     pairs = neighbor_list(ase.Atoms("Xe", cell=20 * np.eye(3), pbc=True), 5.0, mic=mic)
     assert (pairs.source.shape, pairs.target.shape) == ((0,), (0,))
     assert (pairs.vector.shape, pairs.distance.shape) == ((0, 3), (0,))
@@ -151,14 +151,14 @@ def test_mic_keeps_the_nearest_image_of_each_pair(seed):
     for i, j, distance in zip(everyone.target, everyone.source, everyone.distance, strict=True):
         if i != j:
             best[i, j] = min(distance, best.get((i, j), np.inf))
-    found = {(i, j): d for i, j, d in zip(nearest.target, nearest.source, nearest.distance, strict=True)}
-    assert len(found) == len(nearest.target)
-    assert found.keys() == best.keys()
-    assert all(found[pair] == pytest.approx(best[pair], rel=1e-12) for pair in best)
+    nearest_distance = {(i, j): d for i, j, d in zip(nearest.target, nearest.source, nearest.distance, strict=True)}
+    assert len(nearest_distance) == len(nearest.target)
+    assert nearest_distance.keys() == best.keys()
+    assert all(nearest_distance[pair] == pytest.approx(best[pair], rel=1e-12) for pair in best)
 
 
 def test_mic_undercounts_cesium_chloride():
-    # The eight neighbours of each atom are images of one atom: the released script sees one.
+    # The eight neighbors of each atom are images of one atom: the released script sees one.
     atoms = crystals.cesium_chloride()
     assert np.bincount(neighbor_list(atoms, 4.0).target).tolist() == [8, 8]
     assert np.bincount(neighbor_list(atoms, 4.0, mic=True).target).tolist() == [1, 1]

@@ -7,6 +7,7 @@ import numpy as np
 
 from voigt.interpretation.crystals import CrystalExplanation, find_orbits
 from voigt.models.sen.explanation import Explanation
+from voigt.notes import Note
 from voigt.structures.symmetry import find_symmetry
 
 PARTS, OBJECTS, WIDTH, STEPS = 16, 10, 12, 3
@@ -64,7 +65,7 @@ def made_up(
         id=name,
         atoms=atoms,
         symmetry=symmetry,
-        warnings=("a warning",),
+        notes=(Note("disagreement", "a warning"),),
         model="made-up",
         member=1,
         members=4,

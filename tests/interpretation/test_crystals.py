@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from tests import crystals
 from tests.interpretation.explanations import OBJECTS, PARTS, WIDTH, made_up
 
-from voigt.evaluation.figures import save_figure
 from voigt.interpretation import figures
 from voigt.interpretation.crystals import (
     CrystalExplanation,
@@ -26,6 +25,7 @@ from voigt.interpretation.crystals import (
 from voigt.interpretation.records import record, write_json
 from voigt.interpretation.table import crystal_lines
 from voigt.structures.symmetry import find_symmetry
+from voigt.writers.figures import save_figure
 from voigt.writers.table import plain_text
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tests import crystals
 
-from voigt.graphs.batch import CrystalGraph, FrameOptions, build_graph, collate
+from voigt.graphs import AxesOptions, CrystalGraph, build_graph, collate
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
 from voigt.structures.symmetry import find_symmetry
@@ -40,7 +40,7 @@ def network(dtype: torch.dtype = torch.float64, **options: object) -> GoeCTP:
 
 
 @cache
-def graph(numbers: bytes, positions: bytes, cell: bytes, symmetry: bool, options: FrameOptions) -> CrystalGraph:
+def graph(numbers: bytes, positions: bytes, cell: bytes, symmetry: bool, options: AxesOptions) -> CrystalGraph:
     """Most of the time goes into graphs, and most networks here want the same ones."""
     atoms = ase.Atoms(np.frombuffer(numbers, int), np.frombuffer(positions).reshape(-1, 3), pbc=True)
     atoms.set_cell(np.frombuffer(cell).reshape(3, 3))
@@ -50,7 +50,7 @@ def graph(numbers: bytes, positions: bytes, cell: bytes, symmetry: bool, options
 
 def predict(model: GoeCTP, structures: Sequence[ase.Atoms], symmetry: bool = True) -> Arrays:
     """In float64, whatever the precision of the model."""
-    options = model.hypers.frame_options
+    options = model.hypers.axes_options
     described = [(a.numbers.astype(int).tobytes(), a.positions.tobytes(), a.cell.array.tobytes()) for a in structures]
     batch = collate([graph(*content, symmetry, options) for content in described])
     with torch.no_grad():

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tests import crystals
 
 from voigt.errors import OutputError, WeightsError
-from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models import checkpoint
 from voigt.models.checkpoint import ModelCard, available_models, load_model, save_model
 from voigt.models.equivar.hypers import EquivarHypers

@@ -11,7 +11,7 @@ import torch
 from tests import crystals
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models.goectp.comformer import GatedMessage, NodeAttention
 from voigt.models.goectp.ecomformer import CANCELLATION, EComFormer, EquivariantUpdate
 from voigt.models.goectp.edges import directions

@@ -12,7 +12,7 @@ from ase.build import make_supercell
 from tests import crystals
 from torch import Tensor
 
-from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models.goectp.crystalformer import TAIL, CrystalFormer, PeriodicAttention, softmax_over_images
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.structures.symmetry import find_symmetry
@@ -93,9 +93,9 @@ def compared(atoms: ase.Atoms, radius: float, decay_bias: float) -> tuple[np.nda
     with torch.no_grad():
         attention.decay_bias += decay_bias
         images = model.images(batch)
-        edge_weight, own_weight = attention.weights(own, images)
+        edge_weight, self_weight = attention.weights(own, images)
         output = attention(own, images).numpy()
-    matrix = torch.diag_embed(own_weight.T).permute(1, 2, 0).contiguous()
+    matrix = torch.diag_embed(self_weight.T).permute(1, 2, 0).contiguous()
     matrix.index_put_((images.target, images.source), edge_weight, accumulate=True)
     expected, expected_matrix = explicit_attention(attention, own.numpy(), atoms, radius, model.centers.numpy())
     return output, matrix.numpy(), expected, expected_matrix
@@ -143,10 +143,10 @@ def test_softmax_survives_large_logits_and_images_of_factor_zero():
     logit = torch.tensor([[500.0], [-500.0], [100.0]], requires_grad=True)
     own = torch.tensor([[0.0], [3.0]], requires_grad=True)
     factor = torch.tensor([[1.0], [1.0], [0.0]], requires_grad=True)
-    weight, own_weight = softmax_over_images(logit, own, factor, torch.tensor([0, 0, 1]))
+    weight, self_weight = softmax_over_images(logit, own, factor, torch.tensor([0, 0, 1]))
     torch.testing.assert_close(weight, torch.tensor([[1.0], [0.0], [0.0]]))
-    torch.testing.assert_close(own_weight, torch.tensor([[0.0], [1.0]]))
-    (weight.square().sum() + own_weight.square().sum()).backward()
+    torch.testing.assert_close(self_weight, torch.tensor([[0.0], [1.0]]))
+    (weight.square().sum() + self_weight.square().sum()).backward()
     # That of the factor at zero is the weight itself, exp(97), too large for this precision.
     assert all(torch.isfinite(gradient).all() for gradient in (logit.grad, own.grad, factor.grad[:2]))
 

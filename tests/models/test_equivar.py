@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from tests import crystals
 
 from voigt.errors import DomainError
-from voigt.graphs.batch import build_graph, collate
+from voigt.graphs import build_graph, collate
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
-from voigt.models.equivariant.layers import RadialBasis, SharedStrengths, shifted_softplus
 from voigt.models.equivariant.messages import Couplings, compiled_messages, messages, unrolled_messages
 from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, Path, coupling_paths
 from voigt.models.equivariant.rotation import feature_rotation
+from voigt.models.equivariant.strengths import RadialBasis, SharedStrengths, shifted_softplus
 
 # node . edge > out, as the specification of the method lists the complete set.
 ALL_PATHS = [

@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 
 import ase
 import numpy as np
 import pytest
 import torch
 from ase.geometry import get_distances
+from benchmarks.tools import reference
 
-from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
-
-BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
-
-
-@pytest.fixture(scope="module")
-def reference() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("equivar_reference", BENCHMARKS / "reference.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
@@ -70,7 +56,7 @@ def paper_network(**changes: object) -> Equivar:
 
 @pytest.mark.parametrize("formulation", ["plain", "contracted"])
 @pytest.mark.parametrize("paths", ["full", "published"])
-def test_float64_agrees_with_e3nn(reference: ModuleType, double: None, paths: str, formulation: str) -> None:
+def test_float64_agrees_with_e3nn(double: None, paths: str, formulation: str) -> None:
     model = paper_network(paths=paths, interactions=3)
     batch = disordered_batch(torch.float64)
     assert batch.edge_source.numel() > 100
@@ -80,7 +66,7 @@ def test_float64_agrees_with_e3nn(reference: ModuleType, double: None, paths: st
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
 
 
-def test_reference_output_is_a_full_tensor(reference: ModuleType, double: None) -> None:
+def test_reference_output_is_a_full_tensor(double: None) -> None:
     """Symmetric and antisymmetric parts both differ from zero: agreement of the two means something."""
     tensors = reference.copy_weights(paper_network(paths="full", interactions=3))(disordered_batch(torch.float64))
     symmetric, antisymmetric = tensors + tensors.mT, tensors - tensors.mT
@@ -89,7 +75,7 @@ def test_reference_output_is_a_full_tensor(reference: ModuleType, double: None) 
         assert antisymmetric[:, row, column].abs().max() > 0.01
 
 
-def test_gradients_agree_with_e3nn(reference: ModuleType, double: None) -> None:
+def test_gradients_agree_with_e3nn(double: None) -> None:
     """d loss / d coupling weights of the first block, stored alike in both."""
     model = paper_network(paths="full", interactions=2)
     theirs = reference.copy_weights(model)
@@ -102,7 +88,7 @@ def test_gradients_agree_with_e3nn(reference: ModuleType, double: None) -> None:
         )
 
 
-def test_float32_agrees_with_e3nn(reference: ModuleType) -> None:
+def test_float32_agrees_with_e3nn() -> None:
     model = paper_network(paths="full", interactions=3)
     batch = disordered_batch(torch.float32)
     with torch.no_grad():
@@ -112,12 +98,12 @@ def test_float32_agrees_with_e3nn(reference: ModuleType) -> None:
 
 # Kutana et al. 2025: "510k" and "140k"; the exact numbers follow from the shapes of the released weights.
 @pytest.mark.parametrize(("name", "count"), [("bm1", 510_081), ("bm2", 139_905)])
-def test_published_parameter_counts(reference: ModuleType, name: str, count: int) -> None:
+def test_published_parameter_counts(name: str, count: int) -> None:
     model = Equivar(preset(name))
     assert sum(p.numel() for p in model.parameters()) == count
     assert reference.num_parameters(reference.copy_weights(model)) == count
 
 
-def test_networks_with_other_parts_have_no_reference(reference: ModuleType) -> None:
+def test_networks_with_other_parts_have_no_reference() -> None:
     with pytest.raises(ValueError, match="update, periodic_table"):
         reference.copy_weights(paper_network(update="gated", periodic_table=True))

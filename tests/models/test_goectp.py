@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 from tests import crystals
 from tests.models.goectp import CUTOFF, PROPERTY_OF_RANK, Arrays, hypers, network, predict, turn, without_symmetry
 
-from voigt.graphs.batch import build_graph, collate
+from voigt.graphs import build_graph, collate
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.readout import Readout
 from voigt.structures.symmetry import find_symmetry
-from voigt.tensors.pattern import pattern
+from voigt.tensors.pattern import find_pattern
 from voigt.tensors.projection import project_crystal
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.voigt import elastic_to_voigt, piezo_to_voigt
@@ -324,7 +324,7 @@ def test_the_mean_over_frames_has_the_symmetry_of_the_crystal(averaged, name, ra
     prop, example = PROPERTIES[PROPERTY_OF_RANK[rank]], EXAMPLES[name]
     group = closed(example.generators)
     assert len(group) == example.order
-    form = pattern(group, prop)
+    form = find_pattern(group, prop)
     assert form.count == example.constants[rank - 2]
     for found in averaged[:2]:
         value, scale = found[prop.name][list(EXAMPLES).index(name)], averaged[2][prop.name]
@@ -348,7 +348,7 @@ def test_one_frame_of_each_coset_gives_the_mean_over_all(averaged, rank):
 
 
 def test_cosets_save_frames():
-    options = hypers(backbone="ecomformer").frame_options
+    options = hypers(backbone="ecomformer").axes_options
     for name, lattice in (("cubic m-3m", 48), ("trigonal 32", 24), ("triclinic 1", 2)):
         atoms = EXAMPLES[name].make()
         few = build_graph(atoms, CUTOFF, symmetry=find_symmetry(atoms), frame=options)
@@ -407,7 +407,7 @@ def test_stochastic_training_takes_one_of_the_frames_whose_mean_is_predicted():
     atoms.rattle(0.05, seed=1)  # 16 frames
     model = network(properties=("piezo_total",), backbone="ecomformer", frame="stochastic")
     expected = predict(model, [atoms])["piezo_total"][0]
-    batch = collate([build_graph(atoms, CUTOFF, dtype=torch.float64, frame=model.hypers.frame_options)])
+    batch = collate([build_graph(atoms, CUTOFF, dtype=torch.float64, frame=model.hypers.axes_options)])
     model.train()
     torch.manual_seed(0)
     with torch.no_grad():

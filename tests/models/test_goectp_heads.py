@@ -51,13 +51,13 @@ def test_combinations_that_make_no_sense_are_refused(options, message):
 
 
 def test_lattice_vectors_are_directions_too():
-    assert hypers(backbone="icomformer", directions="none", frame="average").frame_options.mode == "average"
+    assert hypers(backbone="icomformer", directions="none", frame="average").axes_options.mode == "average"
     assert not hypers(backbone="icomformer", directions="none").blind
 
 
 def test_atoms_need_all_frames():
-    assert hypers().frame_options.cosets
-    assert not hypers(properties=("eps_inf", "born_charges")).frame_options.cosets
+    assert hypers().axes_options.cosets
+    assert not hypers(properties=("eps_inf", "born_charges")).axes_options.cosets
 
 
 # --- bounds of the heads

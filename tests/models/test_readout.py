@@ -10,7 +10,8 @@ from scipy.linalg import logm
 from scipy.spatial.transform import Rotation
 
 from voigt.models.equivariant.paths import NODE_TYPES
-from voigt.models.readout import TensorReadout, bounded, unbounded
+from voigt.models.equivariant.readout import TensorReadout
+from voigt.models.readout import bounded, unbounded
 from voigt.tensors.projection import rotate
 from voigt.tensors.properties import PROPERTIES
 from voigt.tensors.voigt import elastic_from_voigt, elastic_to_mandel

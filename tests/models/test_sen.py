@@ -15,7 +15,7 @@ import torch
 from tests import crystals
 
 from voigt.errors import DomainError
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, build_graph, collate
+from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate
 from voigt.models.sen.explanation import Explanation, explain
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.model import SEN

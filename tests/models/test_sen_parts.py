@@ -15,7 +15,7 @@ from scipy.special import eval_legendre, expit
 from tests import crystals
 from torch import Tensor
 
-from voigt.graphs.batch import CrystalBatch, build_graph, collate
+from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.radial import harmonics
 from voigt.models.sen import losses

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tests import crystals
 
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, FrameOptions, build_graph, collate
+from voigt.graphs import AxesOptions, CrystalBatch, CrystalGraph, build_graph, collate
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
 from voigt.models.goectp.views import canonical, ranges, views_of
@@ -25,7 +25,7 @@ def mixed(mode: str = "average", reduce: bool = False, cosets: bool = True) -> l
     shaken = crystals.lead_titanate()
     shaken.rattle(0.05, seed=2)
     structures = [crystals.nameless(), crystals.wurtzite(), shaken, crystals.zincblende()]
-    options = FrameOptions(mode, "primitive", reduce, cosets)
+    options = AxesOptions(mode, "primitive", reduce, cosets)
     return [
         build_graph(atoms, CUTOFF, symmetry=find_symmetry(atoms), functional=name, dtype=torch.float64, frame=options)
         for atoms, name in zip(structures, FUNCTIONALS, strict=True)
@@ -164,7 +164,7 @@ def test_the_asymmetric_unit_gives_the_features_of_all_atoms(options):
     small = {"properties": ("eps_inf", "piezo_total"), "width": 8, "layers": 2, "heads": 2, "cutoff": CUTOFF}
     torch.manual_seed(0)
     model = GoeCTP(GoeCTPHypers(**{**small, "functionals": ("PBE", "SCAN", "PBEsol"), **options})).double()
-    frames = model.hypers.frame_options
+    frames = model.hypers.axes_options
     assert frames.reduce
     reduced, full = [], []
     for atoms, name in zip((crystals.quartz(), crystals.nameless(), crystals.rutile()), FUNCTIONALS[1:], strict=True):

@@ -11,7 +11,7 @@ from ase.build import bulk
 from tests import crystals
 
 import voigt
-from voigt.graphs.batch import FrameOptions, build_graph
+from voigt.graphs import AxesOptions, build_graph
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.model import GoeCTP
@@ -62,13 +62,13 @@ def test_centrosymmetric_crystals_have_no_piezoelectric_tensor_at_all(model):
 
 def test_frames_of_a_graph_and_their_group():
     atoms = crystals.zincblende()
-    options = FrameOptions("average", "primitive")
+    options = AxesOptions("average", "primitive")
     alone = build_graph(atoms, 4.0, frame=options)
     shared = build_graph(atoms, 4.0, symmetry=find_symmetry(atoms), frame=options)
     assert (len(alone.frames), len(shared.frames), len(shared.operations)) == (48, 2, 24)
     assert len(build_graph(atoms, 4.0).frames) == 0
-    assert len(build_graph(atoms, 4.0, frame=FrameOptions("single", "none")).frames) == 1
+    assert len(build_graph(atoms, 4.0, frame=AxesOptions("single", "none")).frames) == 1
     # Atoms have no cosets: their operations would have to be carried along.
-    all_frames = FrameOptions("average", "primitive", cosets=False)
+    all_frames = AxesOptions("average", "primitive", cosets=False)
     every = build_graph(atoms, 4.0, symmetry=find_symmetry(atoms), frame=all_frames)
     assert len(every.frames) == 48

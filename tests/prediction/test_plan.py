@@ -8,15 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests import crystals
-from tests.predictions import made_up, save_several_models
+from tests.predictions import made_up
 
 import voigt
-from voigt.api import Failure, Settings, predict_frames
+from voigt.api import Failure, Settings
 from voigt.errors import DomainError, InputError, TargetError, WeightsError
 from voigt.models.checkpoint import available_models, load_model
+from voigt.prediction import predict_structures
 from voigt.prediction.plan import choose_models, cover, shipped_properties
 from voigt.prediction.result import Prediction, merge
-from voigt.structures.reading import read
+from voigt.structures import read
 
 OFFERS = {
     "born": ("born_charges", "eps_inf"),
@@ -25,18 +26,6 @@ OFFERS = {
     "piezo": ("piezo_total",),
 }
 MANY = ("eps_inf", "eps_total", "piezo_total", "elastic")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_several_models(tmp_path_factory.mktemp("shipped"))
-
-
-@pytest.fixture
-def shipped(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four small models in the place of those that ship."""
-    monkeypatch.setattr("voigt.models.checkpoint.WEIGHTS", folder)
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -166,7 +155,7 @@ def test_a_crystal_that_one_model_cannot_predict(shipped: Path) -> None:
     settings = Settings(properties=("elastic", "eps_inf"))
     lithium = crystals.rocksalt()
     lithium.symbols[0] = "Li"
-    results = list(predict_frames(read([crystals.rocksalt(), crystals.wurtzite(), lithium]), None, settings))
+    results = list(predict_structures(read([crystals.rocksalt(), crystals.wurtzite(), lithium]), None, settings))
     assert list(results[0].values) == ["elastic", "eps_inf"]
     assert results[0].warnings == ()
     assert list(results[1].values) == list(results[1].models) == ["eps_inf"]
@@ -186,7 +175,7 @@ def test_what_several_models_say_alike_is_said_once(shipped: Path) -> None:
     assert sum("probably a metal" in warning for warning in prediction.warnings) == 1
     bad = crystals.rocksalt()
     bad.positions[0] = np.nan
-    (failure,) = predict_frames(read([bad]), None, Settings(properties=("eps_inf", "piezo_total")))
+    (failure,) = predict_structures(read([bad]), None, Settings(properties=("eps_inf", "piezo_total")))
     assert failure.reason.count("frame 0") == 1
 
 
@@ -196,7 +185,7 @@ def test_dielectric_tensors_of_two_models_that_contradict(zz: float, below: str 
 
     def part(name: str, model: str, value: np.ndarray) -> Prediction:
         drawn = made_up(crystals.rutile(), "a", (name,))
-        return replace(drawn, values={name: value}, models={name: model}, warnings=())
+        return replace(drawn, values={name: value}, models={name: model}, notes=())
 
     eps_inf = part("eps_inf", "born", np.diag([2.0, 2.0, 2.0]))
     eps_total = part("eps_total", "dielectric", np.diag([3.0, 3.0, zz]))

@@ -51,7 +51,7 @@ def to_ase(cell: PhonopyAtoms) -> ase.Atoms:
 
 
 def spring_phonon(atoms: ase.Atoms, dim: tuple[int, int, int] = (2, 2, 2), cutoff: float = 3.0) -> Phonopy:
-    """Displacements, forces and force constants, not symmetrised."""
+    """Displacements, forces and force constants, not symmetrized."""
     cell = PhonopyAtoms(cell=atoms.cell.array, scaled_positions=atoms.get_scaled_positions(), numbers=atoms.numbers)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that "auto" changed the cell

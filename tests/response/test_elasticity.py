@@ -11,15 +11,12 @@ from scipy.stats import ortho_group
 from voigt.errors import DomainError, InputError
 from voigt.response.elasticity import (
     born_stability,
-    christoffel,
     compliance,
-    debye_temperature,
     linear_compressibility,
-    mean_sound_velocity,
     moduli,
-    sound_velocities,
     youngs_modulus,
 )
+from voigt.response.sound import christoffel, debye_temperature, mean_sound_velocity, sound_velocities
 from voigt.tensors.voigt import elastic_from_voigt, elastic_to_voigt
 
 AXES = np.array([[1, 0, 0], [1, 1, 0], [1, 1, 1]])
@@ -227,7 +224,7 @@ def test_waves_in_cubic_crystals():
     np.testing.assert_allclose(density * waves.velocities**2 / 1e9, expected)
     np.testing.assert_allclose(waves.velocities[0], [5843, 5843, 8433], rtol=1e-3)  # handbooks: 5.84, 8.43 km/s
     along_110 = np.array([[1, -1, 0], [0, 0, np.sqrt(2)], [1, 1, 0]]) / np.sqrt(2)
-    np.testing.assert_allclose(np.abs(waves.polarisations[1] @ along_110.T), np.eye(3), atol=1e-12)
+    np.testing.assert_allclose(np.abs(waves.polarizations[1] @ along_110.T), np.eye(3), atol=1e-12)
 
 
 def test_waves_obey_the_equation_of_motion():
@@ -237,7 +234,7 @@ def test_waves_obey_the_equation_of_motion():
     waves = christoffel(elastic, density, 7 * n)
     assert waves.velocities.shape == (3,)
     assert (np.diff(waves.velocities) > 0).all()
-    for velocity, u in zip(waves.velocities, waves.polarisations, strict=True):
+    for velocity, u in zip(waves.velocities, waves.polarizations, strict=True):
         strain = (np.outer(u, n) + np.outer(n, u)) / 2  # of a plane wave, per wave number
         traction = np.einsum("ijkl,kl->ij", elastic, strain) @ n
         np.testing.assert_allclose(traction * 1e9, density * velocity**2 * u, rtol=1e-8, atol=1e-3)
@@ -283,7 +280,7 @@ def test_other_axes(seed: int):
     np.testing.assert_allclose(linear_compressibility(turned, n @ r.T), linear_compressibility(elastic, n))
     before, after = christoffel(elastic, 3000.0, n), christoffel(turned, 3000.0, n @ r.T)
     np.testing.assert_allclose(after.velocities, before.velocities)
-    overlap = np.einsum("dmi,ij,dmj->dm", after.polarisations, r, before.polarisations)
+    overlap = np.einsum("dmi,ij,dmj->dm", after.polarizations, r, before.polarizations)
     np.testing.assert_allclose(np.abs(overlap), 1)
 
 
@@ -296,7 +293,7 @@ def test_many_crystals_at_once():
     assert youngs_modulus(crystals, AXES).shape == (2, 2, 3)
     np.testing.assert_allclose(youngs_modulus(crystals, AXES)[0, 1], youngs_modulus(SILICON, AXES))
     waves = christoffel(crystals, 3000.0, AXES)
-    assert waves.polarisations.shape == (2, 2, 3, 3, 3)
+    assert waves.polarizations.shape == (2, 2, 3, 3, 3)
     np.testing.assert_allclose(waves.velocities[1, 0], christoffel(QUARTZ, 3000.0, AXES).velocities)
     assert mean_sound_velocity(crystals, 3000.0)[0, 0] == pytest.approx(mean_sound_velocity(COPPER, 3000.0))
     assert isinstance(moduli(COPPER).young, float)

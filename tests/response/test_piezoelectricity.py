@@ -269,6 +269,11 @@ def test_many_crystals_at_once():
     d = strain_coefficients(piezo, elastic)
     np.testing.assert_allclose(strain_coefficients_to_voigt(d)[1], d_voigt(ZNO), atol=1e-12)
     assert longitudinal(piezo, [X, Y]).shape == (3, 2)
+    largest = largest_longitudinal(np.stack([piezo, -2 * piezo]))
+    assert largest.value.shape == (2, 3)
+    assert largest.direction.shape == (2, 3, 3)
+    np.testing.assert_allclose(largest.value, np.outer([1, 2], [0.171, 1.14, largest_longitudinal(BATIO3.piezo).value]))
+    assert largest_longitudinal(np.empty((0, 3, 3, 3))).value.shape == (0,)
     free = free_permittivity(piezo, elastic, eps)
     np.testing.assert_allclose(free[2], free_permittivity(BATIO3.piezo, BATIO3.elastic, BATIO3.eps))
 
@@ -280,8 +285,8 @@ def test_what_cannot_be_answered():
         strain_coefficients(ZNO.piezo, np.eye(6))
     with pytest.raises(InputError, match="not finite"):
         norms(np.full((3, 3, 3), np.inf))
-    with pytest.raises(InputError, match=r"one \(3, 3, 3\)"):
-        largest_longitudinal(np.zeros((2, 3, 3, 3)))
+    with pytest.raises(InputError, match=r"\(\.\.\., 3, 3, 3\)"):
+        largest_longitudinal(np.zeros((2, 3, 6)))
     with pytest.raises(InputError, match="eps_total"):
         free_permittivity(ZNO.piezo, ZNO.elastic, np.ones(3))
     with pytest.raises(InputError, match="one crystal"):

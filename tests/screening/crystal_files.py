@@ -16,7 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 from tests.structures.inputs import good, same_crystal
 
-from voigt.structures.reading import Frame
+from voigt.structures import Input, InputStructure
 
 SALTS = ("NaCl", "KBr", "LiF", "MgO", "CaO", "AgCl")
 
@@ -65,23 +65,18 @@ def json_lines(entries: Iterable[Any]) -> str:
     return "".join(json.dumps(entry) + "\n" for entry in entries)
 
 
-def assert_same(frames: Sequence[Frame], expected: Sequence[Atoms]) -> None:
-    assert len(frames) == len(expected)
-    for frame, atoms in zip(frames, expected, strict=True):
-        assert same_crystal(good(frame), atoms)
+def assert_same(structures: Sequence[Input], expected: Sequence[Atoms]) -> None:
+    assert len(structures) == len(expected)
+    for structure, atoms in zip(structures, expected, strict=True):
+        assert same_crystal(good(structure), atoms)
 
 
-def fields(frames: Iterable[Frame]) -> list[tuple[Any, ...]]:
+def fields(structures: Iterable[Input]) -> list[tuple[Any, ...]]:
     """All that two passes over a collection must share."""
-    return [
-        (
-            frame.source,
-            frame.index,
-            frame.id,
-            frame.problem,
-            None
-            if frame.atoms is None
-            else np.concatenate([frame.atoms.positions.ravel(), frame.atoms.cell.ravel()]).tolist(),
-        )
-        for frame in frames
-    ]
+    return [(entry.source, entry.index, entry.id, content(entry)) for entry in structures]
+
+
+def content(entry: Input) -> Any:
+    if isinstance(entry, InputStructure):
+        return np.concatenate([entry.atoms.positions.ravel(), entry.atoms.cell.ravel()]).tolist()
+    return entry.kind, entry.problem

@@ -40,8 +40,23 @@ def schema(properties: Sequence[str]) -> pa.Schema:
         if declared.rank:
             fields.append(pa.field(f"{name}_residual", real))
     strings = pa.list_(text)
-    return pa.schema([*fields, pa.field("unseen", strings), pa.field("warnings", strings),
-                      pa.field("prefilter", pa.bool_())])
+    notes = pa.list_(pa.struct([("kind", text), ("properties", strings), ("elements", strings)]))
+    fields += [pa.field("likely_metal", pa.bool_()), pa.field("unseen", strings), pa.field("warnings", strings)]
+    return pa.schema([*fields, pa.field("notes", notes), pa.field("prefilter", pa.bool_())])
+
+
+def as_version_0_1(path: Path) -> None:
+    """Take out of a part, or a table of failures, what version 0.1 did not store."""
+    table = pq.read_table(path)
+    new = [name for name in ("notes", "kind", "elements") if name in table.column_names]
+    assert new
+    pq.write_table(table.drop_columns(new), path)
+
+
+def warn(row: dict[str, Any], kind: str, text: str, properties: Sequence[str]) -> None:
+    """Add a warning to a row: the sentence for people, the note for programs."""
+    row["warnings"] = [*row["warnings"], text]
+    row["notes"] = [*row["notes"], {"kind": kind, "properties": list(properties), "elements": []}]
 
 
 def crystal_row(atoms: ase.Atoms, name: str, spacegroup: int) -> dict[str, Any]:
@@ -56,8 +71,10 @@ def crystal_row(atoms: ase.Atoms, name: str, spacegroup: int) -> dict[str, Any]:
         "numbers": atoms.numbers.tolist(),
         "cell": atoms.cell.array.ravel().tolist(),
         "frac": atoms.get_scaled_positions(wrap=False).ravel().tolist(),
+        "likely_metal": False,
         "unseen": [],
         "warnings": [],
+        "notes": [],
         "prefilter": None,
     }
 

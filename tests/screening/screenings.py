@@ -22,12 +22,14 @@ import pytest
 from ase.build import bulk
 from tests import crystals
 
+from voigt.notes import Failure
 from voigt.screening.job import Job
-from voigt.screening.screen import Listener, Resources, Summary, Wish, screen
-from voigt.screening.sources.collections import Collection
-from voigt.screening.sources.items import Item
-from voigt.screening.store.store import failed_parts, result_parts
-from voigt.structures.readers.parsed import Parsed
+from voigt.screening.query.criteria import Criteria
+from voigt.screening.screen import Listener, Resources, Summary, screen_collection
+from voigt.screening.sources import Collection
+from voigt.screening.store.parts import failed_parts, result_parts
+from voigt.structures import InputStructure
+from voigt.structures.intake import Entry
 
 SALTS = ("NaCl", "NaF", "MgO", "BaO", "ZnO", "TiO")
 
@@ -60,15 +62,15 @@ def unseen(name: str, a: float = 5.1) -> ase.Atoms:
 def collection(inputs: Sequence[ase.Atoms | str], name: str = "memory", fingerprint: str | None = None) -> Collection:
     """Crystals from memory; a text is an input that cannot be read, with this problem."""
 
-    def items() -> Iterator[Item]:
-        for k, entry in enumerate(inputs):
-            if isinstance(entry, str):
-                yield Item(name, k, f"input:{k}", Parsed(problem=entry))
+    def entries() -> Iterator[Entry]:
+        for k, one in enumerate(inputs):
+            if isinstance(one, str):
+                yield Failure(name, k, "", "unreadable", one), f"input:{k}"
             else:
-                yield Item(name, k, f"input:{k}", Parsed(atoms=entry, id=entry.info.get("id")))
+                yield InputStructure(name, k, one.info.get("id", ""), one), f"input:{k}"
 
     digest = hashlib.sha256(pickle.dumps([e if isinstance(e, str) else (e.info, e.todict()) for e in inputs]))
-    return Collection(name, "memory", fingerprint or digest.hexdigest(), len(inputs), items)
+    return Collection(name, "memory", fingerprint or digest.hexdigest(), len(inputs), entries)
 
 
 def run(
@@ -78,13 +80,22 @@ def run(
     *,
     workers: int = 1,
     limit: int | None = None,
-    said: list[str] | None = None,
+    messages: list[str] | None = None,
     advance: Callable[[int], None] = lambda _: None,
-    wish: Wish | None = None,
+    criteria: Criteria | None = None,
 ) -> Summary:
     members = inputs if isinstance(inputs, Collection) else collection(inputs)
-    listener = Listener((said if said is not None else []).append, advance)
-    return screen(members, folder, job, Resources(workers=workers), limit, wish, "voigt screen memory", listener)
+    listener = Listener((messages if messages is not None else []).append, advance)
+    return screen_collection(
+        members,
+        folder,
+        job,
+        resources=Resources(workers=workers),
+        limit=limit,
+        criteria=criteria,
+        command="voigt screen memory",
+        listener=listener,
+    )
 
 
 def rows(folder: Path) -> pa.Table:

@@ -16,17 +16,20 @@ from tests.screening.screenings import collection, salts, same_values, unlike, u
 
 import voigt
 from voigt.models.equivar.model import Equivar
+from voigt.notes import Failure
+from voigt.prediction import pipeline
 from voigt.prediction.result import Prediction, Settings
 from voigt.screening import compute as room
-from voigt.screening.compute import Outcome, compute, pieces
+from voigt.screening.compute import compute, pieces
 from voigt.screening.job import Job
-from voigt.structures.reading import Frame
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input
 
 MANY = ("born_charges", "eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic")
 
 
-def frames(inputs: list[Any]) -> list[Frame]:
-    return list(collection(inputs).frames())
+def structures(inputs: list[Any]) -> list[Input]:
+    return list(collection(inputs).structures())
 
 
 def flat(name: str, tensor: np.ndarray) -> np.ndarray:
@@ -42,7 +45,7 @@ def flat(name: str, tensor: np.ndarray) -> np.ndarray:
 def test_rows_are_the_predictions_of_voigt_predict(shipped: Path) -> None:
     """Several models; one does not know zinc, whose crystal gets the properties of the others."""
     inputs = unlike()
-    outcome = compute(frames(inputs), Job(MANY))
+    outcome = compute(structures(inputs), Job(MANY))
     assert outcome.failures.num_rows == 0
     assert outcome.results["id"].to_pylist() == [atoms.info["id"] for atoms in inputs]
     expected: list[Prediction] = voigt.predict(inputs, settings=Settings(properties=MANY))
@@ -58,6 +61,8 @@ def test_rows_are_the_predictions_of_voigt_predict(shipped: Path) -> None:
         assert row["drift"] == pytest.approx(np.linalg.norm(prediction.drift), abs=1e-6)
         assert row["spacegroup"] == prediction.symmetry.number
         assert row["warnings"] == list(prediction.warnings)
+        kinds = [(note.kind, list(note.properties), list(note.elements)) for note in prediction.notes]
+        assert [(note["kind"], note["properties"], note["elements"]) for note in row["notes"]] == kinds
         assert row["unseen"] == (["Zn"] if row["id"] == "zincite" else [])
         again = ase.Atoms(row["numbers"], cell=np.reshape(row["cell"], (3, 3)), pbc=True)
         again.set_scaled_positions(np.reshape(row["frac"], (-1, 3)))
@@ -67,14 +72,14 @@ def test_rows_are_the_predictions_of_voigt_predict(shipped: Path) -> None:
 
 def test_a_model_that_ships() -> None:
     inputs = [*unlike(), *salts(15)]
-    outcome = compute(frames(inputs), Job(("band_gap",)))
+    outcome = compute(structures(inputs), Job(("band_gap",)))
     expected = [float(p.values["band_gap"]) for p in voigt.predict(inputs, settings=Settings(properties=("band_gap",)))]
     assert len(set(expected)) > 10
     np.testing.assert_allclose(outcome.results["band_gap"].to_numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_an_ensemble_has_a_spread(tiny: Job) -> None:
-    (row,) = compute(frames([crystals.quartz()]), tiny).results.to_pylist()
+    (row,) = compute(structures([crystals.quartz()]), tiny).results.to_pylist()
     (prediction,) = voigt.predict(crystals.quartz(), tiny.model)
     assert row["eps_inf_spread"] == pytest.approx(np.linalg.norm(prediction.spread["eps_inf"]), rel=1e-6)
 
@@ -82,7 +87,7 @@ def test_an_ensemble_has_a_spread(tiny: Job) -> None:
 def counting(monkeypatch: pytest.MonkeyPatch, name: str) -> list[str]:
     """Formulas with which a function of the prediction is called."""
     calls: list[str] = []
-    real: Callable[..., Any] = getattr(voigt.prediction, name)
+    real: Callable[..., Any] = getattr(pipeline, name)
 
     def counted(atoms: ase.Atoms, *arguments: Any) -> Any:
         calls.append(str(atoms.symbols))
@@ -98,7 +103,7 @@ def test_models_share_one_search_for_symmetry_and_one_graph(
 ) -> None:
     searches, graphs = counting(monkeypatch, "find_symmetry"), counting(monkeypatch, "build_graph")
     inputs = unlike()
-    outcome = compute(frames(inputs), Job(MANY, prefilter=prefilter))
+    outcome = compute(structures(inputs), Job(MANY, prefilter=prefilter))
     assert len(outcome.results["elastic"].drop_null()) == 4
     assert sorted(searches) == sorted(graphs) == sorted(str(atoms.symbols) for atoms in inputs)
 
@@ -107,7 +112,7 @@ def test_a_prefilter_saves_the_second_stage_and_changes_nothing_else(
     shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     inputs = [*unlike(), *salts(4)]
-    everything = compute(frames(inputs), Job(("elastic", "eps_total", "eps_inf"))).results
+    everything = compute(structures(inputs), Job(("elastic", "eps_total", "eps_inf"))).results
     traces = np.array([np.trace(np.reshape(value, (3, 3))) / 3 for value in everything["eps_inf"].to_pylist()])
     border = float(np.median(traces))
     passed = traces > border
@@ -115,13 +120,13 @@ def test_a_prefilter_saves_the_second_stage_and_changes_nothing_else(
     seen: list[int] = []
     real = room.finish_share
 
-    def counted(chosen: list[Frame], prepared: Any, share: Any) -> Any:
-        seen.append(len(chosen))
-        return real(chosen, prepared, share)
+    def counted(prepared: list[Any], *arguments: Any) -> Any:
+        seen.append(len(prepared))
+        return real(prepared, *arguments)
 
     monkeypatch.setattr(room, "finish_share", counted)
     job = Job(("elastic", "eps_total", "eps_inf"), prefilter=f"eps_inf > {border!r}")
-    filtered = compute(frames(inputs), job).results
+    filtered = compute(structures(inputs), job).results
     assert seen == [len(inputs), int(passed.sum())]
     assert filtered["prefilter"].to_pylist() == passed.tolist()
     assert set(everything["prefilter"].to_pylist()) == {None}
@@ -136,20 +141,22 @@ def test_a_prefilter_saves_the_second_stage_and_changes_nothing_else(
 
 def test_a_prefilter_leaves_out_what_fails(shipped: Path) -> None:
     job = Job(("eps_inf", "elastic"), prefilter="bulk_modulus > -1e9")
-    outcome = compute(frames([*unlike(), "broken"]), job)
+    outcome = compute(structures([*unlike(), "broken"]), job)
     assert outcome.results.num_rows == 4
     assert outcome.failures["id"].to_pylist() == ["zincite", "input:5"]
+    assert outcome.failures["kind"].to_pylist() == ["unseen_elements", "unreadable"]
+    assert outcome.failures["elements"].to_pylist() == [["Zn"], []]
 
 
 def test_pieces_are_cut_by_crystals_and_by_atoms() -> None:
-    many = frames([*salts(room.CRYSTALS), *salts(3, start=room.CRYSTALS)])
+    many = structures([*salts(room.CRYSTALS), *salts(3, start=room.CRYSTALS)])
     assert [len(piece) for piece in pieces(many)] == [room.CRYSTALS, 3]
     large = crystals.rocksalt(cubic=True).repeat(9)
     assert len(large) == 5832
-    mixed = frames([*salts(2), large, *salts(90, start=2), large.repeat((2, 1, 1)), "broken", *salts(2, start=92)])
+    mixed = structures([*salts(2), large, *salts(90, start=2), large.repeat((2, 1, 1)), "broken", *salts(2, start=92)])
     cut = list(pieces(mixed))
-    assert [frame.id for piece in cut for frame in piece] == [frame.id for frame in mixed]
-    sizes = [sum(0 if frame.atoms is None else len(frame.atoms) for frame in piece) for piece in cut]
+    assert [entry.id for piece in cut for entry in piece] == [entry.id for entry in mixed]
+    sizes = [sum(0 if isinstance(entry, Failure) else len(entry.atoms) for entry in piece) for piece in cut]
     assert max(sizes) == 11664  # a crystal that is too large by itself has no company but what needs no memory
     assert sorted(sizes)[-2] <= room.ATOMS
     assert list(pieces(iter(()))) == []
@@ -181,9 +188,9 @@ ALLOCATOR = "[enforce fail at alloc_cpu.cpp:115] . DefaultCPUAllocator: can't al
 )
 def test_a_batch_that_does_not_fit_is_halved(tiny: Job, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     inputs = salts(10)
-    expected = compute(frames(inputs), tiny).results
+    expected = compute(structures(inputs), tiny).results
     hungry = Hungry(monkeypatch, 2, error)
-    found = compute(frames(inputs), tiny)
+    found = compute(structures(inputs), tiny)
     assert found.failures.num_rows == 0
     same_values(found.results, expected)
     assert hungry.sizes[0] == 10
@@ -199,11 +206,12 @@ def test_a_crystal_that_does_not_fit_alone_is_a_failure(tiny: Job, monkeypatch: 
         return real(network, batch)
 
     monkeypatch.setattr(Equivar, "forward_raw", hungry)
-    outcome = compute(frames(unlike()), tiny)
+    outcome = compute(structures(unlike()), tiny)
     assert outcome.results["id"].to_pylist() == ["quartz", "salt", "zincite", "rutile"]
     (row,) = outcome.failures.to_pylist()
-    assert row["reason"].startswith("memory, frame 3: corundum: not enough memory for its 30 atoms and ")
+    assert row["reason"].startswith("memory, frame 3 (id corundum): not enough memory for its 30 atoms and ")
     assert row["reason"].endswith("use a machine with more, or a smaller cell")
+    assert row["kind"] == "memory"
     assert row["readable"]
 
 
@@ -213,58 +221,61 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(
     """A device that has broken down would make failures of all crystals."""
     Hungry(monkeypatch, 0, RuntimeError("CUDA error: an illegal memory access was encountered"))
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        compute(frames(salts(3)), tiny)
+        compute(structures(salts(3)), tiny)
 
 
 def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Equivar.forward_raw
 
-    def wild(network: Equivar, batch: Any) -> Any:
-        raw, own = real(network, batch)
+    def nonfinite(network: Equivar, batch: Any) -> Any:
+        raw, neutral = real(network, batch)
         raw = {name: value.clone() for name, value in raw.items()}
         raw["eps_inf"][1, 0, 0] = torch.nan
         raw["eps_inf"][3, 2, 1] = torch.inf
-        return raw, own
+        return raw, neutral
 
-    monkeypatch.setattr(Equivar, "forward_raw", wild)
-    outcome = compute(frames(salts(5)), tiny)
+    monkeypatch.setattr(Equivar, "forward_raw", nonfinite)
+    outcome = compute(structures(salts(5)), tiny)
     assert outcome.results["id"].to_pylist() == ["salt-000", "salt-002", "salt-004"]
     assert outcome.failures["id"].to_pylist() == ["salt-001", "salt-003"]
     assert "model 'tiny' gives eps_inf that is not finite" in outcome.failures["reason"][0].as_py()
+    assert set(outcome.failures["kind"].to_pylist()) == {"not_finite"}
 
 
 def test_of_several_models_the_others_answer(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = Equivar.forward_raw
 
-    def wild(network: Equivar, batch: Any) -> Any:
-        raw, own = real(network, batch)
-        return ({name: value * (torch.nan if name == "elastic" else 1.0) for name, value in raw.items()}, own)
+    def nonfinite(network: Equivar, batch: Any) -> Any:
+        raw, neutral = real(network, batch)
+        return ({name: value * (torch.nan if name == "elastic" else 1.0) for name, value in raw.items()}, neutral)
 
-    monkeypatch.setattr(Equivar, "forward_raw", wild)
-    outcome = compute(frames(salts(2)), Job(("eps_inf", "elastic")))
+    monkeypatch.setattr(Equivar, "forward_raw", nonfinite)
+    outcome = compute(structures(salts(2)), Job(("eps_inf", "elastic")))
     assert outcome.failures.num_rows == 0
     for row in outcome.results.to_pylist():
         assert row["elastic"] is None
         assert len(row["eps_inf"]) == 9
         assert any(text.startswith("elastic not predicted: ") and "not finite" in text for text in row["warnings"])
+        assert ("not_finite", ["elastic"]) in [(note["kind"], note["properties"]) for note in row["notes"]]
 
 
 @pytest.mark.parametrize("where", ["find_symmetry", "build_graph"])
-def test_one_odd_crystal_that_makes_a_library_stumble_is_a_failure(
+def test_one_odd_crystal_that_raises_in_a_library_is_a_failure(
     tiny: Job, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    real = getattr(voigt.prediction, where)
+    real = getattr(pipeline, where)
 
-    def stumbling(atoms: ase.Atoms, *arguments: Any) -> Any:
+    def failing(atoms: ase.Atoms, *arguments: Any) -> Any:
         if atoms.info["id"] == "salt-004":
             raise np.linalg.LinAlgError("Singular\nmatrix")
         return real(atoms, *arguments)
 
-    monkeypatch.setattr(f"voigt.prediction.pipeline.{where}", stumbling)
-    outcome = compute(frames(salts(7)), tiny)
+    monkeypatch.setattr(f"voigt.prediction.pipeline.{where}", failing)
+    outcome = compute(structures(salts(7)), tiny)
     assert outcome.results["id"].to_pylist() == [f"salt-{k:03d}" for k in (0, 1, 2, 3, 5, 6)]
     (row,) = outcome.failures.to_pylist()
-    assert row["reason"].startswith("memory, frame 4: salt-004: unexpected LinAlgError: Singular matrix; ")
+    assert row["reason"].startswith("memory, frame 4 (id salt-004): unexpected LinAlgError: Singular matrix; ")
+    assert row["kind"] == "crashed"
     assert outcome.seconds.keys() == {"graphs", "networks", "rows"}
 
 
@@ -286,18 +297,22 @@ def garbage() -> Iterator[ase.Atoms | str]:
 
 def test_garbage_is_answered_for_one_by_one(tiny: Job) -> None:
     inputs = [*salts(20), *garbage(), *salts(20, start=20)]
-    outcome = compute(frames(inputs), tiny)
+    outcome = compute(structures(inputs), tiny)
     assert outcome.results.num_rows + outcome.failures.num_rows == len(inputs)
     assert set(outcome.results["id"].to_pylist()) - {"garbage-3"} == {f"salt-{k:03d}" for k in range(40)}
     reasons = dict(zip(outcome.failures["id"].to_pylist(), outcome.failures["reason"].to_pylist(), strict=True))
     assert {"garbage-0", "garbage-1", "garbage-2", "garbage-4", "input:25", "salt-000"} <= set(reasons)
     assert "duplicate id 'salt-000'" in reasons["salt-000"]
+    kinds = dict(zip(outcome.failures["id"].to_pylist(), outcome.failures["kind"].to_pylist(), strict=True))
+    assert kinds["salt-000"] == "duplicate_id"
+    assert kinds["garbage-4"] == "unseen_elements"
+    assert {kinds[name] for name in ("garbage-0", "garbage-1", "garbage-2", "input:25")} == {"unreadable"}
     assert all(reason.startswith("memory, frame ") for reason in reasons.values())
 
 
 def test_nothing_asked_nothing_answered(tiny: Job) -> None:
     outcome: Outcome = compute([], tiny)
     assert (outcome.results.num_rows, outcome.failures.num_rows) == (0, 0)
-    only_garbage = compute(frames(["a", "b"]), tiny)
+    only_garbage = compute(structures(["a", "b"]), tiny)
     assert (only_garbage.results.num_rows, only_garbage.failures.num_rows) == (0, 2)
-    assert compute(frames(["a"]), replace(tiny, prefilter="eps_inf > 0")).failures.num_rows == 1
+    assert compute(structures(["a"]), replace(tiny, prefilter="eps_inf > 0")).failures.num_rows == 1

@@ -37,12 +37,12 @@ from tests.screening.screenings import (
 
 from voigt.errors import OutputError
 from voigt.screening import compute as computing
-from voigt.screening.compute import Outcome
 from voigt.screening.engines import local as engine
 from voigt.screening.job import Job
-from voigt.screening.sources.collections import open_collection
-from voigt.screening.store.store import result_parts
-from voigt.structures.reading import Frame
+from voigt.screening.sources import open_collection
+from voigt.screening.store.parts import result_parts
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -56,9 +56,9 @@ def ids(inputs: Sequence[ase.Atoms]) -> list[str]:
 def logging(monkeypatch: pytest.MonkeyPatch, log: Path, seconds: float = 0.0) -> None:
     """Note every crystal that is computed, in whichever process; some `seconds` of work for each piece."""
 
-    def noted(piece: Sequence[Frame], job: Job) -> Outcome:
+    def noted(piece: Sequence[Input], job: Job) -> Outcome:
         with log.open("a") as stream:
-            stream.writelines(f"{frame.id}\n" for frame in piece)
+            stream.writelines(f"{entry.id}\n" for entry in piece)
         time.sleep(seconds)
         return computing.compute(piece, job)
 
@@ -184,9 +184,9 @@ def test_a_full_disk_wherever_it_fills(tiny: Job, tmp_path: Path, monkeypatch: p
     parts = {path: path.read_bytes() for path in result_parts(tmp_path)}
     assert len(parts) < 4
     assert leftovers(tmp_path) in ([], ["failed/part-000003.parquet"])
-    said: list[str] = []
-    run(inputs, tmp_path, tiny, said=said)
-    assert not [sentence for sentence in said if "damaged" in sentence]
+    messages: list[str] = []
+    run(inputs, tmp_path, tiny, messages=messages)
+    assert not [sentence for sentence in messages if "damaged" in sentence]
     check(tmp_path, ids(inputs[:7]), ["potash"])
     assert {path: path.read_bytes() for path in parts} == parts
 
@@ -243,11 +243,11 @@ def test_a_collection_that_grew(tiny: Job, tmp_path: Path) -> None:
     """At its end or in its middle: the new crystals are computed, and no others."""
     inputs = [*salts(5), unseen("potash"), "no structure"]
     run(inputs, tmp_path, tiny)
-    said: list[str] = []
+    messages: list[str] = []
     grown = [*inputs, *salts(3, start=5)]
-    assert run(grown, tmp_path, tiny, said=said).computed == 3
-    assert said[0] == f"files of memory have changed since {tmp_path} was begun: comparing them with what is done"
-    assert said[1] == f"{tmp_path}: 7 crystals are done, 3 of the collection are not"
+    assert run(grown, tmp_path, tiny, messages=messages).computed == 3
+    assert messages[0] == f"files of memory have changed since {tmp_path} was begun: comparing them with what is done"
+    assert messages[1] == f"{tmp_path}: 7 crystals are done, 3 of the collection are not"
     check(tmp_path, ids(salts(8)), ["input:6", "potash"])
     between = [*grown[:2], *salts(2, prefix="between"), *grown[2:6], *grown[7:]]
     assert run(between, tmp_path, tiny).computed == 2
@@ -260,14 +260,14 @@ def test_files_that_were_only_touched(tiny: Job, tmp_path: Path, monkeypatch: py
     logging(monkeypatch, log)
     inputs = [*salts(3), unseen("potash")]
     run(collection(inputs, fingerprint="a"), tmp_path / "s", tiny)
-    said: list[str] = []
-    summary = run(collection(inputs, fingerprint="b"), tmp_path / "s", tiny, said=said)
+    messages: list[str] = []
+    summary = run(collection(inputs, fingerprint="b"), tmp_path / "s", tiny, messages=messages)
     assert (summary.computed, summary.complete) == (0, True)
-    assert said[-1].endswith("4 crystals are done, 0 of the collection are not")
+    assert messages[-1].endswith("4 crystals are done, 0 of the collection are not")
     assert set(counted(log).values()) == {1}
-    said.clear()
-    run(collection(inputs, fingerprint="b"), tmp_path / "s", tiny, said=said)
-    assert len(said) == 1  # compared once
+    messages.clear()
+    run(collection(inputs, fingerprint="b"), tmp_path / "s", tiny, messages=messages)
+    assert len(messages) == 1  # compared once
 
 
 def test_a_collection_that_changed_or_shrank_is_refused(tiny: Job, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from tests.predictions import save_tiny_model
 from voigt.errors import DomainError, InputError, TargetError, WeightsError
 from voigt.models.checkpoint import LoadedModel
 from voigt.prediction.result import Settings
-from voigt.screening.job import Job, check_device, describe, differences, file_digest, pinned, stages_of
+from voigt.screening.job import Job, check_device, describe, file_digest, pinned, stages_of
+from voigt.screening.store.manifest import differences
 
 MANY = ("eps_inf", "eps_total", "elastic", "piezo_total")
 
@@ -59,10 +60,10 @@ def test_jobs_that_cannot_be_done(shipped: Path, tmp_path: Path) -> None:
 
 def test_a_description_holds_what_decides_the_results(shipped: Path) -> None:
     job = Job(("elastic", "eps_total"), settings=Settings(symprec=0.01, max_edges=7), prefilter="eps_total > 5")
-    told = describe(job, stages_of(job))
-    assert told["properties"] == ["elastic", "eps_total"]
-    assert told["prefilter"] == "eps_total > 5"
-    assert told["settings"] == {
+    record = describe(job, stages_of(job))
+    assert record["properties"] == ["elastic", "eps_total"]
+    assert record["prefilter"] == "eps_total > 5"
+    assert record["settings"] == {
         "functional": None,
         "symmetrize": True,
         "sum_rule": True,
@@ -70,25 +71,25 @@ def test_a_description_holds_what_decides_the_results(shipped: Path) -> None:
         "symprec": 0.01,
         "allow_unseen": False,
     }
-    by_name = {entry["name"]: entry for entry in told["models"]}
+    by_name = {entry["name"]: entry for entry in record["models"]}
     assert by_name["elastic"]["functional"] == "PBE"
     assert by_name["dielectric"]["properties"] == ["eps_total"]
-    assert all(len(entry["sha256"]) == 64 for entry in told["models"])
-    assert differences(told, told) == []
+    assert all(len(entry["sha256"]) == 64 for entry in record["models"])
+    assert differences(record, record) == []
 
 
 def test_differences_between_jobs_are_named(shipped: Path) -> None:
     first = Job(("eps_total",))
-    told = describe(first, stages_of(first))
+    record = describe(first, stages_of(first))
     other = Job(("eps_total", "elastic"), settings=Settings(functional="PBE", allow_unseen=True))
-    assert differences(told, describe(other, stages_of(other)))[:3] == [
+    assert differences(record, describe(other, stages_of(other)))[:3] == [
         "properties was eps_total and is eps_total, elastic",
         "functional was none and is PBE",
         "allow_unseen was False and is True",
     ]
     # Neither the device nor the size of batches is part of what is computed.
     same = Job(("eps_total",), settings=Settings(max_edges=5), device="meta", compile=True)
-    assert differences(told, describe(same, stages_of(first))) == []
+    assert differences(record, describe(same, stages_of(first))) == []
 
 
 def test_a_job_is_bound_to_its_model_file(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Small crystals, files of them, and what to expect of the frames that are read."""
+"""Small crystals, files of them, and what to expect of the structures that are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from voigt.structures.reading import Frame
+from voigt.notes import Failure
+from voigt.structures import Input, InputStructure
 
 
 def rocksalt() -> Atoms:
@@ -34,22 +35,24 @@ def labelled(identity: str) -> Atoms:
     return atoms
 
 
-def only(frames: Iterator[Frame]) -> Frame:
-    (frame,) = frames
-    return frame
+def only(structures: Iterator[Input]) -> Input:
+    (structure,) = structures
+    return structure
 
 
-def good(frame: Frame) -> Atoms:
-    assert frame.problem is None, frame.problem
-    assert frame.atoms is not None
-    return frame.atoms
+def is_sound(structure: Input) -> bool:
+    return isinstance(structure, InputStructure)
 
 
-def trouble(frame: Frame) -> str:
-    assert frame.atoms is None
-    assert frame.problem is not None
-    assert "\n" not in frame.problem
-    return frame.problem
+def good(structure: Input) -> Atoms:
+    assert isinstance(structure, InputStructure), structure
+    return structure.atoms
+
+
+def trouble(structure: Input) -> str:
+    assert isinstance(structure, Failure), structure
+    assert "\n" not in structure.problem
+    return structure.problem
 
 
 def same_crystal(one: Atoms, other: Atoms, tolerance: float = 1e-6) -> bool:
@@ -62,8 +65,8 @@ def same_crystal(one: Atoms, other: Atoms, tolerance: float = 1e-6) -> bool:
     )
 
 
-def write_frames(path: Path, count: int = 4) -> list[list[str]]:
-    """A file of `count` frames of 4 atoms (6 lines each); returns its lines by frame."""
+def write_structures(path: Path, count: int = 4) -> list[list[str]]:
+    """A file of `count` structures of 4 atoms (6 lines each); returns the lines of each."""
     ase.io.write(path, [labelled(f"zno-{k}") for k in range(count)], format="extxyz")
     lines = path.read_text().splitlines(keepends=True)
     return [lines[6 * k : 6 * k + 6] for k in range(count)]

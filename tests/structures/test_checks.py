@@ -16,9 +16,9 @@ def rocksalt() -> Atoms:
 
 
 def only(atoms: Atoms) -> str:
-    found = problems(atoms)
-    assert len(found) == 1, found
-    return found[0]
+    faults = problems(atoms)
+    assert len(faults) == 1, faults
+    return faults[0]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_periodicity(pbc: bool | list[bool], shown: str) -> None:
 @pytest.mark.parametrize(
     "cell",
     [[[4, 0, 0], [0, 4, 0], [4, 4, 0]], [[4, 0, 0], [0, 4, 0], [0, 0, 0]], np.eye(3) * 0.564],
-    ids=["dependent", "flat", "nanometres"],
+    ids=["dependent", "flat", "nanometers"],
 )
 def test_zero_or_tiny_volume(cell: list[list[float]]) -> None:
     atoms = Atoms("NaCl", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=np.eye(3), pbc=True)
@@ -106,7 +106,7 @@ def test_not_finite(value: float) -> None:
 
 @pytest.mark.parametrize("repeat", [1, 5], ids=["few atoms", "many atoms"])
 def test_close_atoms_are_named_with_their_distance(repeat: int) -> None:
-    """Both ways to find pairs: all pairs, and the neighbour list of large cells."""
+    """Both ways to find pairs: all pairs, and the neighbor list of large cells."""
     atoms = bulk("NaCl", "rocksalt", a=5.64, cubic=True).repeat(repeat)
     atoms += Atoms("O", positions=[atoms.positions[3] + [0.0, 0.2, 0.0]])
     last = len(atoms) - 1
@@ -149,7 +149,7 @@ def test_half_an_angstrom_is_the_limit() -> None:
 
 @pytest.mark.parametrize(("count", "seed"), [(1, 0), (2, 1), (2, 2), (12, 3), (12, 4), (220, 5)])
 def test_close_pairs_agree_with_ase(count: int, seed: int) -> None:
-    """Random skewed cells, low ones too, with positions far outside; 220 atoms take the neighbour list."""
+    """Random skewed cells, low ones too, with positions far outside; 220 atoms take the neighbor list."""
     rng = np.random.default_rng(seed)
     cell = np.triu(rng.uniform(-3, 3, (3, 3)), 1) + np.diag(rng.uniform(0.7, 3.0, 3))
     cell *= max(1.0, (count / 12) ** (1 / 3))
@@ -207,8 +207,8 @@ def test_full_occupancies_and_other_uses_of_the_key_pass(occupancy: object) -> N
 def test_all_problems_at_once() -> None:
     atoms = Atoms("XNaCl", positions=[[0, 0, 0], [0.1, 0, 0], [2, 2, 2]], cell=[4] * 3, pbc=[True, False, True])
     atoms.info["occupancy"] = {"1": {"Na": 0.5}}
-    found = problems(atoms)
-    assert len(found) == 4
+    faults = problems(atoms)
+    assert len(faults) == 4
     for part in ("unknown element", "partially occupied", "periodic in three dimensions", "0.100 Angstrom"):
-        assert sum(part in problem for problem in found) == 1
-    assert all(";" in problem and "\n" not in problem for problem in found)
+        assert sum(part in problem for problem in faults) == 1
+    assert all(";" in problem and "\n" not in problem for problem in faults)

@@ -1,4 +1,4 @@
-"""Frames of any input, in order, each with an id of its own; one bad file does not stop the others."""
+"""Structures of any input, in order, each with an id of its own; one bad file does not stop the others."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from ase import Atoms
 from ase.build import bulk
 from tests.structures.inputs import (
     good,
+    is_sound,
     labelled,
     only,
     pymatgen_structure,
     rocksalt,
     same_crystal,
     trouble,
-    write_frames,
+    write_structures,
     wurtzite,
 )
 
 from voigt.errors import InputError
-from voigt.structures.reading import read, read_one
+from voigt.structures import read, read_one
 
 # ---- ids
 
@@ -35,11 +36,11 @@ from voigt.structures.reading import read, read_one
 @pytest.mark.parametrize("written", ["0012", "1e5", "T", "12", "mp-1", '"a b"', "0.10"])
 def test_ids_stay_text(tmp_path: Path, written: str) -> None:
     path = tmp_path / "one.xyz"
-    frames = write_frames(path, 1)
-    path.write_text("".join(frames[0]).replace("id=zno-0", f"id={written}"))
-    frame = only(read(path))
-    assert frame.id == written.strip('"')
-    assert good(frame).info["id"] == frame.id
+    structures = write_structures(path, 1)
+    path.write_text("".join(structures[0]).replace("id=zno-0", f"id={written}"))
+    structure = only(read(path))
+    assert structure.id == written.strip('"')
+    assert good(structure).info["id"] == structure.id
 
 
 @pytest.mark.parametrize(
@@ -63,11 +64,11 @@ def test_which_key_is_the_id(info: dict[str, Any], expected: str) -> None:
 def test_duplicate_ids_of_the_files_are_problems(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "a.xyz", [labelled("x"), labelled("y"), labelled("x")])
     ase.io.write(tmp_path / "b.xyz", [labelled("y"), labelled("z")])
-    frames = list(read([tmp_path / "a.xyz", tmp_path / "b.xyz"]))
-    assert [frame.atoms is not None for frame in frames] == [True, True, False, False, True]
+    structures = list(read([tmp_path / "a.xyz", tmp_path / "b.xyz"]))
+    assert [is_sound(structure) for structure in structures] == [True, True, False, False, True]
     expected = f"duplicate id 'x' already used by frame 0 of {tmp_path / 'a.xyz'}; give each frame its own id"
-    assert trouble(frames[2]) == expected
-    assert f"used by frame 1 of {tmp_path / 'a.xyz'}" in trouble(frames[3])
+    assert trouble(structures[2]) == expected
+    assert f"used by frame 1 of {tmp_path / 'a.xyz'}" in trouble(structures[3])
 
 
 def test_generated_ids_are_made_unique(tmp_path: Path) -> None:
@@ -76,9 +77,9 @@ def test_generated_ids_are_made_unique(tmp_path: Path) -> None:
         ase.io.write(tmp_path / folder / "POSCAR", rocksalt(), format="vasp")
     ase.io.write(tmp_path / "own.xyz", labelled("POSCAR-2"))
     paths = [tmp_path / "own.xyz", *(tmp_path / folder / "POSCAR" for folder in "abc")]
-    frames = list(read(paths))
-    assert all(frame.atoms for frame in frames)
-    assert [frame.id for frame in frames] == ["POSCAR-2", "POSCAR", "POSCAR-3", "POSCAR-4"]
+    structures = list(read(paths))
+    assert all(is_sound(structure) for structure in structures)
+    assert [structure.id for structure in structures] == ["POSCAR-2", "POSCAR", "POSCAR-3", "POSCAR-4"]
 
 
 # ---- inputs
@@ -89,13 +90,13 @@ def test_objects_lists_and_mixtures(tmp_path: Path) -> None:
     ase.io.write(path, rocksalt())
     first, second = rocksalt(), wurtzite()
     nested = [first, [str(path), (second,)], path]
-    frames = list(read(nested))
-    assert [frame.id for frame in frames] == ["structure:0", "salt", "structure:2", "salt-2"]
-    assert good(frames[0]) is first
-    assert [frame.source for frame in frames] == ["<memory>", str(path), "<memory>", str(path)]
-    assert frames[2].describe() == "<memory>, frame 2 (id structure:2)"
+    structures = list(read(nested))
+    assert [structure.id for structure in structures] == ["structure:0", "salt", "structure:2", "salt-2"]
+    assert good(structures[0]) is first
+    assert [structure.source for structure in structures] == ["<memory>", str(path), "<memory>", str(path)]
+    assert structures[2].place == "<memory>, frame 2 (id structure:2)"
     lazily = list(read(item for item in nested))
-    assert [frame.id for frame in lazily] == [frame.id for frame in frames]
+    assert [structure.id for structure in lazily] == [structure.id for structure in structures]
 
 
 def test_a_generator_is_read_lazily() -> None:
@@ -107,8 +108,8 @@ def test_a_generator_is_read_lazily() -> None:
             made += 1
             yield rocksalt()
 
-    frames = read(endless())
-    assert [next(frames).id for _ in range(3)] == ["structure:0", "structure:1", "structure:2"]
+    structures = read(endless())
+    assert [next(structures).id for _ in range(3)] == ["structure:0", "structure:1", "structure:2"]
     assert made == 3
 
 
@@ -121,10 +122,10 @@ def test_folder(tmp_path: Path) -> None:
     for name, text in others.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "broken.cif").write_text("")
-    frames = list(read(tmp_path))
-    names = [Path(frame.source).name for frame in frames]
+    structures = list(read(tmp_path))
+    names = [Path(structure.source).name for structure in structures]
     assert names == ["POSCAR-unitcell", "a.xyz", "b.cif", "broken.cif", "rows.json"]
-    assert [frame.atoms is not None for frame in frames] == [True, True, True, False, True]
+    assert [is_sound(structure) for structure in structures] == [True, True, True, False, True]
 
 
 def test_folder_without_structures(tmp_path: Path) -> None:
@@ -133,7 +134,7 @@ def test_folder_without_structures(tmp_path: Path) -> None:
         read(tmp_path)
 
 
-def test_all_missing_paths_are_named_before_any_frame(tmp_path: Path) -> None:
+def test_all_missing_paths_are_named_before_any_structure(tmp_path: Path) -> None:
     path = tmp_path / "salt.cif"
     ase.io.write(path, rocksalt())
     with pytest.raises(InputError, match=r"no such file or folder: .*one\.cif, .*two\.cif") as caught:
@@ -184,9 +185,9 @@ def test_a_bad_file_does_not_stop_the_others(tmp_path: Path, name: str, content:
 def test_a_file_that_vanishes_is_a_problem(tmp_path: Path) -> None:
     path = tmp_path / "salt.cif"
     ase.io.write(path, rocksalt())
-    frames = read([path, rocksalt()])
+    structures = read([path, rocksalt()])
     path.unlink()
-    first, second = frames
+    first, second = structures
     assert "No such file" in trouble(first)
     assert good(second) is not None
 
@@ -196,9 +197,9 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: s
     path = tmp_path / "file"
     ase.io.write(path, wurtzite(), format=kind)
     monkeypatch.setattr(sys, "stdin", io.StringIO(path.read_text()))
-    frame = only(read("-"))
-    assert (frame.source, frame.id) == ("-", "stdin")
-    assert same_crystal(good(frame), wurtzite(), 1e-5)
+    structure = only(read("-"))
+    assert (structure.source, structure.id) == ("-", "stdin")
+    assert same_crystal(good(structure), wurtzite(), 1e-5)
 
 
 def test_standard_input_of_pymatgen_of_nothing_and_of_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -210,9 +211,9 @@ def test_standard_input_of_pymatgen_of_nothing_and_of_bytes(monkeypatch: pytest.
     assert "cannot be read as a structure file" in trouble(only(read("-")))
 
 
-def test_read_one_wants_exactly_one_good_frame(tmp_path: Path) -> None:
+def test_read_one_wants_exactly_one_good_structure(tmp_path: Path) -> None:
     path = tmp_path / "many.xyz"
-    write_frames(path)
+    write_structures(path)
     with pytest.raises(InputError, match=r"many\.xyz holds more than one frame; read them with"):
         read_one(path)
     atoms = rocksalt()
@@ -230,12 +231,12 @@ def test_a_default_id_does_not_block_a_named_one(tmp_path: Path) -> None:
     named = atoms.copy()
     named.info["id"] = "MgO"
     ase.io.write(tmp_path / "named.xyz", named, format="extxyz")
-    frames = list(read([tmp_path / "MgO.vasp", tmp_path / "named.xyz"]))
-    assert [frame.problem for frame in frames] == [None, None]
-    assert len({frame.id for frame in frames}) == 2
+    structures = list(read([tmp_path / "MgO.vasp", tmp_path / "named.xyz"]))
+    assert [is_sound(structure) for structure in structures] == [True, True]
+    assert len({structure.id for structure in structures}) == 2
 
 
-def test_a_document_nested_without_end_is_a_problem_whatever_the_limit_of_recursion(tmp_path: Path) -> None:
+def test_a_document_nested_without_end_is_a_problem_at_any_limit_of_recursion(tmp_path: Path) -> None:
     """phonopy's solver raises the limit to 100,000, and the parser then overflows the stack."""
     path = tmp_path / "deep.json"
     path.write_text('{"sites": ' + "[" * 90_000)

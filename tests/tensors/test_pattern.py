@@ -11,7 +11,7 @@ import torch
 from tests import crystals
 
 from voigt.structures.symmetry import find_symmetry
-from voigt.tensors.pattern import Pattern, exact_group, pattern
+from voigt.tensors.pattern import Pattern, exact_group, find_pattern
 from voigt.tensors.projection import independent_components
 from voigt.tensors.properties import PROPERTIES
 
@@ -108,7 +108,7 @@ def test_every_point_group_has_the_matrices_of_the_textbook(point_group: str) ->
     group = group_of(point_group)
     eps, count, elastic = CLASSES[point_group]
     stiffness, constants = ELASTIC_PATTERNS[elastic]
-    found = {prop.name: pattern(group, prop) for prop in (EPS, PIEZO, ELASTIC)}
+    found = {prop.name: find_pattern(group, prop) for prop in (EPS, PIEZO, ELASTIC)}
     assert (drawn(found["eps_inf"]), found["eps_inf"].count) == (EPS_PATTERNS[eps], count)
     assert (drawn(found["elastic"]), found["elastic"].count) == (stiffness.strip(), constants)
     piezo = PIEZO_PATTERNS.get(point_group, "...... ...... ......")
@@ -125,7 +125,7 @@ def test_independent_components_determine_the_tensor_in_any_axes(point_group: st
     """In general axes hardly an entry vanishes, and yet as many entries as the trace says fix all the others."""
     turn = crystals.random_rotation(3)
     group = turn @ group_of(point_group) @ turn.T
-    found = pattern(group, prop)
+    found = find_pattern(group, prop)
     assert found.count == independent_components(torch.tensor(group), prop.formula)
     assert not (found.independent & found.zero).any()
     samples = np.random.default_rng(0).normal(size=(60, *prop.shape))
@@ -172,18 +172,18 @@ def averaged(tensor: np.ndarray, group: np.ndarray, prop) -> np.ndarray:
     ],
 )
 def test_crystals_of_the_literature(atoms, prop, expected: list[str]) -> None:
-    assert names(pattern(find_symmetry(atoms).rotations, prop)) == expected
+    assert names(find_pattern(find_symmetry(atoms).rotations, prop)) == expected
 
 
 def test_trigonal_and_tetragonal_crystals_with_seven_constants() -> None:
-    assert names(pattern(group_of("-3"), ELASTIC)) == ["11", "12", "13", "14", "15", "33", "44"]
-    assert names(pattern(group_of("4/m"), ELASTIC)) == ["11", "12", "13", "16", "33", "44", "66"]
+    assert names(find_pattern(group_of("-3"), ELASTIC)) == ["11", "12", "13", "14", "15", "33", "44"]
+    assert names(find_pattern(group_of("4/m"), ELASTIC)) == ["11", "12", "13", "16", "33", "44", "66"]
 
 
 def test_a_supercell_repeats_its_operations() -> None:
     symmetry = find_symmetry(crystals.zincblende() * (2, 2, 2))
     assert len(symmetry.rotations) == 24 * 8
-    assert names(pattern(symmetry.rotations, PIEZO)) == ["14"]
+    assert names(find_pattern(symmetry.rotations, PIEZO)) == ["14"]
 
 
 def test_a_cell_that_has_its_symmetry_only_nearly() -> None:
@@ -196,7 +196,7 @@ def test_a_cell_that_has_its_symmetry_only_nearly() -> None:
         atoms.set_cell(atoms.cell.array @ (np.eye(3) + rng.uniform(-1e-5, 1e-5, (3, 3))), scale_atoms=True)
         symmetry = find_symmetry(atoms, symprec=0.01)
         assert abs(symmetry.rotations - exact_group(symmetry.rotations)[0]).max() > 1e-6
-        assert names(pattern(symmetry.rotations, prop, tolerance=1e-3)) == expected
+        assert names(find_pattern(symmetry.rotations, prop, tolerance=1e-3)) == expected
 
 
 def test_the_nearest_group_is_a_group() -> None:
@@ -213,13 +213,13 @@ def test_the_nearest_group_is_a_group() -> None:
 def test_rotations_that_are_no_group_are_refused() -> None:
     quarter = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     with pytest.raises(ValueError, match="2 rotations are not a group"):
-        pattern(np.array([np.eye(3), quarter]), EPS)
+        find_pattern(np.array([np.eye(3), quarter]), EPS)
 
 
 def test_scalars_and_sites() -> None:
-    scalar = pattern(group_of("m-3m"), PROPERTIES["band_gap"])
+    scalar = find_pattern(group_of("m-3m"), PROPERTIES["band_gap"])
     assert (scalar.zero.shape, scalar.count) == ((), 1)
     # A Born charge on a threefold axis keeps an antisymmetric part along it.
-    site = pattern(group_of("3"), BORN)
+    site = find_pattern(group_of("3"), BORN)
     assert drawn(site) == "oo. oo. ..o"
     assert names(site) == ["11", "12", "33"]

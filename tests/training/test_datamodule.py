@@ -72,6 +72,11 @@ class TestReadData:
         if kind == "blocks":
             assert data.parts["train"] == list(range(6))
 
+    def test_a_split_that_leaves_nothing_is_refused(self, tmp_path):
+        write_data(tmp_path)
+        with pytest.raises(TargetError, match="leaves no crystal for 'val'"):
+            read_data(recipe(tmp_path, split={"kind": "blocks", "gap": 12}))
+
     def test_elements_and_functionals_of_a_part(self, tmp_path):
         frames = labelled_crystals()
         for atoms in frames[:2]:

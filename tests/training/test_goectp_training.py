@@ -15,7 +15,7 @@ from ase.io import write
 from ase.neighborlist import neighbor_list
 from tests.training import synthetic
 
-from voigt.graphs.batch import collate
+from voigt.graphs import collate
 from voigt.models.checkpoint import load_model
 from voigt.training.crossval import cross_validate, fold_data
 from voigt.training.datamodule import read_data, training_graph

@@ -17,10 +17,10 @@ from tests import crystals
 from tests.training.synthetic import labelled_crystals, recipe, write_data
 from torch.utils.data import DataLoader
 
-from voigt.data.labelled import LabelledCrystal, read_labelled
+from voigt.data import LabelledCrystal, read_labelled
 from voigt.errors import InputError, OutputError, RecipeError
+from voigt.graphs import AxesOptions, CrystalGraph, collate
 from voigt.graphs import building as graph_building
-from voigt.graphs.batch import CrystalGraph, FrameOptions, collate
 from voigt.graphs.building import GraphOptions, build_store, structure_graph
 from voigt.models.methods import build_network
 from voigt.training import graph_store
@@ -54,7 +54,7 @@ def same(first: CrystalGraph, second: CrystalGraph) -> bool:
         elif field.name == "targets":
             equal = a.keys() == b.keys() and all(torch.allclose(a[k], b[k], 0, 0, equal_nan=True) for k in a)
         else:
-            equal = field.name == "warnings" or a == b
+            equal = field.name == "notes" or a == b
         if not equal:
             return False
     return True
@@ -73,8 +73,8 @@ class TestContent:
             GraphOptions(4.0),
             GraphOptions(4.0, neighbors="mic", symprec=1e-3, precision="64"),
             GraphOptions(4.0, symprec=1e-3, rotations=False),
-            GraphOptions(4.0, symprec=1e-3, frame=FrameOptions("average", "niggli", reduce=True)),
-            GraphOptions(4.0, frame=FrameOptions("none", "niggli")),
+            GraphOptions(4.0, symprec=1e-3, frame=AxesOptions("average", "niggli", reduce=True)),
+            GraphOptions(4.0, frame=AxesOptions("none", "niggli")),
         ],
     )
     def test_graphs_come_back_bit_for_bit(self, tmp_path, entries, options):
@@ -120,7 +120,7 @@ class TestKey:
             ({"symprec": 1e-2}, "symprec = 0.001 instead of 0.01"),
             ({"neighbors": "mic"}, "neighbors = 'all' instead of 'mic'"),
             ({"precision": "64"}, "precision"),
-            ({"frame": FrameOptions("single", "niggli")}, "frame = None"),
+            ({"frame": AxesOptions("single", "niggli")}, "frame = None"),
         ],
     )
     def test_other_options_are_named(self, tmp_path, entries, change, words):

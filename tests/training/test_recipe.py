@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -9,6 +11,8 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+from voigt import training
+from voigt.data import SplitSettings
 from voigt.errors import RecipeError
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.goectp.hypers import GoeCTPHypers
@@ -16,7 +20,6 @@ from voigt.training.recipe import (
     DataSource,
     OptimizerSettings,
     Recipe,
-    SplitSettings,
     TargetSettings,
     load_recipe,
     parse_recipe,
@@ -250,3 +253,12 @@ def test_shipped_recipes(path):
 
 def test_there_is_a_recipe_for_the_default_model():
     assert "born" in [path.stem for path in shipped()]
+
+
+def test_recipes_need_no_lightning():
+    """It is an extra and takes seconds to import; the rest of the room is imported on demand."""
+    code = "import sys; from voigt.training import load_recipe; sys.exit('lightning' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert all(getattr(training, name) is not None for name in training.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        training.nonsense  # noqa: B018

@@ -23,7 +23,7 @@ from tests.conftest import REPOSITORY
 from tests.training.synthetic import labelled_crystals, recipe, write_data
 
 from voigt.errors import OutputError, RecipeError, TargetError, WeightsError
-from voigt.graphs.batch import CrystalBatch, collate
+from voigt.graphs import CrystalBatch, collate
 from voigt.models.checkpoint import load_model
 from voigt.training import module as training_module
 from voigt.training.datamodule import read_data, training_graph

@@ -16,7 +16,7 @@ from ase.build import bulk
 from tests import crystals
 
 from voigt.errors import RecipeError
-from voigt.graphs.batch import collate
+from voigt.graphs import collate
 from voigt.models.checkpoint import load_model
 from voigt.models.sen.heads import CapsuleReadout
 from voigt.models.sen.model import SEN

@@ -11,7 +11,7 @@ import torch
 from tests.training.synthetic import CUTOFF, labelled_crystals, recipe, write_data
 
 from voigt.errors import RecipeError, WeightsError
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, collate
+from voigt.graphs import CrystalBatch, CrystalGraph, collate
 from voigt.models.checkpoint import ModelCard, save_model
 from voigt.models.equivar.model import Equivar
 from voigt.models.goectp.model import GoeCTP

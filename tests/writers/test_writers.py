@@ -19,10 +19,10 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tests import crystals
 from tests.predictions import made_up, shared
 
-from voigt.data.labelled import read_labelled
+from voigt.data import read_labelled
 from voigt.errors import OutputError
 from voigt.prediction.result import Prediction
-from voigt.structures.reading import read
+from voigt.structures import read
 from voigt.writers import write_predictions
 
 BORN = ("born_charges", "eps_inf")

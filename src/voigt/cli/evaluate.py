@@ -1,22 +1,24 @@
-"""`voigt evaluate`: a model against labelled data."""
+"""`voigt evaluate`: a model against labeled data."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from voigt.cli import options
+from voigt.cli.delivery import names
 from voigt.cli.faults import one_sentence, tell
 from voigt.cli.progress import progress
+from voigt.errors import InputError, TargetError
 
 
 def evaluate(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that ships or a model file.")],
-    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Labelled extended XYZ or Parquet files.")],
+    data: Annotated[list[Path], typer.Argument(metavar="DATA", help="Labeled extended XYZ or Parquet files.")],
     split: Annotated[str, typer.Option(metavar="NAME", help="train, val, test or all.")] = "test",
     where: Annotated[
         str | None, typer.Option(metavar="KEY", help="Only frames whose info key of this name is true.")
@@ -35,9 +37,7 @@ def evaluate(
         bool,
         typer.Option("--baseline/--no-baseline", help="Score the averages of the training split beside the model."),
     ] = True,
-    allow_unseen: Annotated[
-        bool, typer.Option("--allow-unseen", help="Score crystals with elements that the model was not trained on.")
-    ] = False,
+    allow_unseen: options.AllowUnseen = False,
     matbench: Annotated[
         bool, typer.Option("--matbench", help="Score the official MatBench fold that the model was trained without.")
     ] = False,
@@ -61,133 +61,113 @@ def evaluate(
         typer.Option(metavar="FILE.json.gz", help="With --matbench: write predictions as the matbench package does."),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: options.Debug = False,
 ) -> None:
-    """Score a model on labelled data.
+    """Score a model on labeled data.
 
     The report goes to standard output as Markdown.
     """
     with one_sentence(debug):
         matbench_only = {"--fold-model": fold_models, "--rivals": rivals, "--limit": limit, "--export": export}
         others = {"--where": where, "--functional": functional, "--split": split if split != "test" else None}
-        _refuse(others if matbench else matbench_only, "does not go" if matbench else "goes only")
+        misplaced, verb = (others, "does not go") if matbench else (matbench_only, "goes only")
+        for option, value in misplaced.items():
+            if value is not None:
+                raise InputError(f"{option} {verb} with --matbench; leave one of them out")
         if matbench:
             models = [model, *map(str, fold_models or ())]
-            options = _Matbench(models, data, rivals, properties, limit, export, baseline, allow_unseen)
-            _evaluate_matbench(options, output, quiet)
+            words = [model, str(data[0]), "--matbench"]
+            words += [word for name in models[1:] for word in ("--fold-model", name)]
+            stated = {"--rivals": rivals, "--properties": properties, "--limit": limit}
+            command = _command(words, stated, baseline, allow_unseen)
+            _evaluate_matbench(
+                models, data, rivals, properties, limit, export, baseline, allow_unseen, command, output, quiet
+            )
             return
         from voigt.evaluation.report import markdown, write_report
         from voigt.evaluation.run import evaluate_model
         from voigt.models.checkpoint import load_model
 
-        names = None if properties is None else [name.strip() for name in properties.split(",") if name.strip()]
         loaded = load_model(model)
         with progress("crystals", quiet=quiet) as advance:
-            found = evaluate_model(
+            result = evaluate_model(
                 loaded,
                 data,
                 split=split,
                 where=where,
                 functional=functional,
-                properties=names,
+                properties=names(properties),
                 baseline=baseline,
                 allow_unseen=allow_unseen,
                 advance=advance,
             )
         title = f"{loaded.name} on {', '.join(path.name for path in data)} ({split})"
-        command = _command(model, data, split, where, functional, properties, baseline, allow_unseen)
+        stated = {"--split": split, "--where": where, "--functional": functional, "--properties": properties}
+        command = _command([model, *map(str, data)], stated, baseline, allow_unseen)
         if output is not None:
-            write_report(found.evaluation, found.scored, output, title, command, found.notes)
-        typer.echo(markdown(found.evaluation, title, command, found.notes), nl=False)
+            write_report(result.evaluation, result.scored, output, title, command, result.notes)
+        typer.echo(markdown(result.evaluation, title, command, result.notes), nl=False)
         if output is not None and not quiet:
             tell(f"wrote {output / 'report.md'}")
 
 
-@dataclass(frozen=True)
-class _Matbench:
-    """What `--matbench` and the options beside it ask for."""
-
-    models: list[str]
-    data: list[Path]
-    rivals: Path | None
-    properties: str | None
-    limit: int | None
-    export: Path | None
-    baseline: bool
-    allow_unseen: bool
-
-    def command(self) -> str:
-        """The call that repeats the evaluation."""
-        words = ["voigt", "evaluate", self.models[0], str(self.data[0]), "--matbench"]
-        words += [word for name in self.models[1:] for word in ("--fold-model", name)]
-        for option, value in (("--rivals", self.rivals), ("--properties", self.properties), ("--limit", self.limit)):
-            words += [option, str(value)] if value is not None else []
-        words += [] if self.baseline else ["--no-baseline"]
-        return shlex.join([*words, "--allow-unseen"] if self.allow_unseen else words)
-
-
-def _evaluate_matbench(options: _Matbench, output: Path | None, quiet: bool) -> None:
-    """Score models on the folds that they hold out; whatever can be refused is refused before the first prediction."""
-    from voigt.errors import TargetError
-    from voigt.evaluation.matbench.export import check_export, export
-    from voigt.evaluation.matbench.report import make_folder, markdown, write_report
+def _evaluate_matbench(
+    models: list[str],
+    data: list[Path],
+    rivals: Path | None,
+    properties: str | None,
+    limit: int | None,
+    export: Path | None,
+    baseline: bool,
+    allow_unseen: bool,
+    command: str,
+    output: Path | None,
+    quiet: bool,
+) -> None:
+    """Score models on the folds that they hold out; wrong calls are refused before the first prediction."""
+    from voigt.evaluation.matbench.export import check_export
+    from voigt.evaluation.matbench.export import export as write_export
+    from voigt.evaluation.matbench.report import markdown, write_report
     from voigt.evaluation.matbench.run import evaluate_matbench
+    from voigt.files import make_folder
     from voigt.models.checkpoint import load_model
 
-    if len(options.data) != 1:
-        raise TargetError(f"--matbench scores the crystals of one table, not of {len(options.data)} files; name one")
-    beside = options.data[0].parent / "rivals.parquet"
-    rivals = options.rivals if options.rivals is not None or not beside.is_file() else beside
-    if options.export is not None:
-        check_export(options.export)
+    if len(data) != 1:
+        raise TargetError(f"--matbench scores the crystals of one table, not of {len(data)} files; name one")
+    beside = data[0].parent / "rivals.parquet"
+    rivals = rivals if rivals is not None or not beside.is_file() else beside
+    if export is not None:
+        check_export(export)
     if output is not None:
         make_folder(output)
-    loaded = [load_model(name) for name in options.models]
+    loaded = [load_model(name) for name in models]
     with progress("crystals", quiet=quiet) as advance:
-        found = evaluate_matbench(
+        result = evaluate_matbench(
             loaded,
-            options.data[0],
+            data[0],
             rivals=rivals,
-            property_name=options.properties,
-            limit=options.limit,
-            baseline=options.baseline,
-            allow_unseen=options.allow_unseen,
+            property_name=properties,
+            limit=limit,
+            baseline=baseline,
+            allow_unseen=allow_unseen,
             advance=advance,
         )
     if output is not None:
-        write_report(found, output, options.command())
-    absent = 0 if options.export is None else export(found, options.export)
-    typer.echo(markdown(found, options.command()), nl=False)
+        write_report(result, output, command)
+    absent = 0 if export is None else write_export(result, export)
+    typer.echo(markdown(result, command), nl=False)
     if output is not None and not quiet:
         tell(f"wrote {output / 'report.md'}")
-    if options.export is not None and not quiet:
-        tell(f"wrote {options.export}")
+    if export is not None and not quiet:
+        tell(f"wrote {export}")
     if absent:
-        tell(f"{options.export} lacks {absent:,} crystals of {found.task.name}: the matbench package will refuse it")
+        tell(f"{export} lacks {absent:,} crystals of {result.task.name}: the matbench package will refuse it")
 
 
-def _refuse(options: Mapping[str, object], verb: str) -> None:
-    """Say which option is out of place."""
-    from voigt.errors import InputError
-
-    for option, value in options.items():
-        if value is not None:
-            raise InputError(f"{option} {verb} with --matbench; leave one of them out")
-
-
-def _command(
-    model: str,
-    data: list[Path],
-    split: str,
-    where: str | None,
-    functional: str | None,
-    properties: str | None,
-    baseline: bool,
-    allow_unseen: bool,
-) -> str:
+def _command(words: Sequence[str], options: Mapping[str, object], baseline: bool, allow_unseen: bool) -> str:
     """The call that repeats the evaluation."""
-    words = ["voigt", "evaluate", model, *map(str, data), "--split", split]
-    for option, value in (("--where", where), ("--functional", functional), ("--properties", properties)):
-        words += [option, value] if value is not None else []
+    words = ["voigt", "evaluate", *words]
+    for option, value in options.items():
+        words += [option, str(value)] if value is not None else []
     words += [] if baseline else ["--no-baseline"]
     return shlex.join([*words, "--allow-unseen"] if allow_unseen else words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
@@ -47,6 +46,4 @@ def options(
 
 def run() -> None:
     """Entry point. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong, 130 interrupted."""
-    # spglib prints when it tries another tolerance; what matters of it comes back as a result or an error.
-    os.environ.setdefault("SPGLIB_WARNING", "OFF")
     app()

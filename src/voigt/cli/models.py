@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from voigt.cli import options
+from voigt.cli.delivery import print_columns
 from voigt.cli.faults import one_sentence, tell
 
 if TYPE_CHECKING:
@@ -17,7 +19,7 @@ def models(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME|FILE]", help="Show the card of one model.", show_default=False)
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: options.Debug = False,
 ) -> None:
     """List the models that ship, or show the card of one."""
     with one_sentence(debug):
@@ -29,7 +31,7 @@ def models(
                 tell("no models ship with this installation; train one with 'voigt train'")
                 return
             rows = [_row(load_model(key), path) for key, path in shipped.items()]
-            _print_rows([("name", "predicts", "members", "functionals", "elements", "size"), *rows])
+            print_columns([("name", "predicts", "members", "functionals", "elements", "size"), *rows])
             return
         path = shipped.get(name, Path(name))
         loaded = load_model(name)
@@ -71,9 +73,3 @@ def _facts(model: LoadedModel, path: Path) -> list[str]:
     lines += [f"data         {name} ({digest})" for name, digest in model.card.data.items()]
     lines += [f"{key:<12} {value:.5g}" for key, value in model.card.metrics.items()]
     return lines
-
-
-def _print_rows(rows: list[tuple[str, ...]]) -> None:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

@@ -23,14 +23,7 @@ class Advance(Protocol):
 def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterator[Advance]:
     """Give a function to call after each item, or after several with their number.
 
-    Parameters
-    ----------
-    what
-        Plural of the items, e.g. "crystals".
-    total
-        How many there are, None if unknown.
-    quiet
-        Show nothing.
+    `what` is the plural of the items, e.g. "crystals", `total` their number if known.
     """
     if quiet:
         yield lambda _=1: None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from voigt.cli import options
+from voigt.cli.delivery import print_columns
 from voigt.cli.faults import one_sentence, tell
 from voigt.errors import RecipeError
 
@@ -26,7 +28,7 @@ def train(
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     folds: Annotated[
-        int | None, typer.Option(min=2, metavar="K", help="Cross-validate: K networks, each scored on its own fold.")
+        int | None, typer.Option(min=2, metavar="K", help="Cross-validate: K networks, each scored on its logger fold.")
     ] = None,
     members: Annotated[
         int | None, typer.Option(min=2, metavar="M", help="Train an ensemble of M networks, one seed each.")
@@ -36,7 +38,7 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, e.g. optimizer.lr=0.002."),
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    debug: options.Debug = False,
 ) -> None:
     """Train a network as a recipe says."""
     with one_sentence(debug):
@@ -54,10 +56,7 @@ def train(
 def changed_recipe(recipe: Recipe, changes: list[str]) -> Recipe:
     """The recipe with keys replaced, `key.sub=value`; values are YAML, numbers in a key count list items from 0.
 
-    Raises
-    ------
-    RecipeError
-        A change is no assignment, or the result is no valid recipe.
+    RecipeError if a change is no assignment, or the result is no valid recipe.
     """
     import yaml
 
@@ -107,10 +106,8 @@ def _train(recipe: Recipe, folder: Path, resume: bool, folds: int | None, member
             validation = cross_validate(recipe, folds, folder, resume)
             for result in validation.folds:
                 typer.echo(f"model {result.model}")
-            _print_rows(
-                ("metric", "mean of folds", "std"),
-                *((name, f"{mean:.5g}", f"{validation.std[name]:.2g}") for name, mean in validation.mean.items()),
-            )
+            rows = [(name, f"{mean:.5g}", f"{validation.std[name]:.2g}") for name, mean in validation.mean.items()]
+            print_columns([("metric", "mean of folds", "std"), *rows], numbers=True)
         elif members is not None:
             from voigt.models.checkpoint import load_model
 
@@ -131,22 +128,14 @@ def _start_log(debug: bool) -> None:
     """Progress lines of training to standard error, without the advice of lightning."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))
-    own = logging.getLogger("voigt")
-    own.handlers = [handler]
-    own.setLevel(logging.INFO)
-    own.propagate = False
+    logger = logging.getLogger("voigt")
+    logger.handlers = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
     if not debug:
         for name in ("lightning", "lightning.pytorch", "lightning.fabric"):
             logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _print_metrics(heading: str, metrics: Mapping[str, float]) -> None:
-    _print_rows((heading, "value"), *((name, f"{value:.5g}") for name, value in metrics.items()))
-
-
-def _print_rows(*rows: tuple[str, ...]) -> None:
-    widths = [max(len(row[k]) for row in rows) for k in range(len(rows[0]))]
-    for row in rows:
-        typer.echo(
-            "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
-        )
+    print_columns([(heading, "value"), *((name, f"{value:.5g}") for name, value in metrics.items())], numbers=True)

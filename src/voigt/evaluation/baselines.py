@@ -1,13 +1,12 @@
 """What a prediction scores that knows only averages: every figure of a model stands beside one of these.
 
-Per-atom tensors: the mean isotropic charge of each element. Per-crystal tensors: the isotropic mean (rank 2), zero
-(rank 3, which a centrosymmetric crystal makes zero and whose sign no average knows), the mean tensor (rank 4).
-Scalars: the mean. All are means over training crystals of the same functional.
+Per-atom tensors: the mean isotropic charge of each element. Properties of a crystal: what their declaration says
+(`Property.baseline`), the isotropic part of the mean, zero, or the mean. All are means over training crystals of the
+same functional.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,18 +22,11 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Means:
-    """Averages over one set of training crystals.
+    """Averages over one set of training crystals."""
 
-    Attributes
-    ----------
-    elements
-        Property per atom -> atomic number -> isotropic mean (one third of the mean trace).
-    tensors
-        Property per crystal -> the tensor predicted for every crystal.
-    """
-
+    # Property per atom -> atomic number -> isotropic mean (one third of the mean trace)
     elements: Mapping[str, Mapping[int, float]]
-    tensors: Mapping[str, Array]
+    tensors: Mapping[str, Array]  # property per crystal -> the tensor predicted for every crystal
 
 
 @dataclass(frozen=True)
@@ -86,15 +78,6 @@ def apply_baseline(baseline: Baseline, crystals: Sequence[Scored]) -> list[Score
     return [_predict(baseline.means(crystal.functional), crystal) for crystal in crystals]
 
 
-def unseen_elements(baseline: Baseline, crystals: Sequence[Scored], name: str) -> dict[int, int]:
-    """Atomic numbers to which the baseline of a property per atom gives zero, and how many atoms have them."""
-    counts: Counter[int] = Counter()
-    for crystal in crystals:
-        known = baseline.means(crystal.functional).elements[name]
-        counts.update(number for number in crystal.numbers.tolist() if number not in known)
-    return dict(sorted(counts.items()))
-
-
 def _means(train: Sequence[Scored], properties: Sequence[Property]) -> Means:
     elements: dict[str, dict[int, float]] = {}
     tensors: dict[str, Array] = {}
@@ -113,16 +96,17 @@ def _element_means(labelled: Sequence[Scored], name: str) -> dict[int, float]:
     """One third of the mean trace of each element's tensors."""
     numbers = np.concatenate([crystal.numbers for crystal in labelled])
     traces = np.concatenate([np.trace(crystal.labels[name], axis1=1, axis2=2) for crystal in labelled])
-    found, index, counts = np.unique(numbers, return_inverse=True, return_counts=True)
+    elements, index, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     sums = np.bincount(index, traces)
-    return dict(zip(found.tolist(), (sums / counts / 3).tolist(), strict=True))
+    return dict(zip(elements.tolist(), (sums / counts / 3).tolist(), strict=True))
 
 
 def _mean_tensor(labels: Array, declared: Property) -> Array:
     mean: Array = np.asarray(labels.mean(axis=0, dtype=np.float64))
-    if declared.rank == 2:
-        return float(np.trace(mean)) / 3 * np.eye(3)
-    return np.zeros(declared.shape) if declared.rank == 3 else mean
+    if declared.baseline == "mean":
+        return mean
+    # Of a tensor of rank 2, rotations leave one number as it is: the trace.
+    return float(np.trace(mean)) / 3 * np.eye(3) if declared.baseline == "isotropic" else np.zeros(declared.shape)
 
 
 def _predict(means: Means, crystal: Scored) -> Scored:

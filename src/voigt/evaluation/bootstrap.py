@@ -30,45 +30,25 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How an ensemble's spread goes with its error.
+    """How an ensemble's spread goes with its error."""
 
-    Attributes
-    ----------
-    items
-        Atoms or crystals with a spread.
-    spearman
-        Rank correlation of spread and error, between -1 and 1; NaN if one of them is constant.
-    quartile_spread, quartile_error
-        Means over the four quarters of the items, in order of spread.
-    """
-
-    items: int
-    spearman: float
+    items: int  # atoms or crystals with a spread
+    spearman: float  # rank correlation of spread and error, between -1 and 1; NaN if one of them is constant
+    # quartile_spread, quartile_error: means over the four quarters of the items, in order of spread
     quartile_spread: tuple[float, ...]
     quartile_error: tuple[float, ...]
 
 
 def estimates(
-    ratios: Iterable[Ratio],
-    crystal: NDArray[np.int64],
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-    level: float = LEVEL,
+    ratios: Iterable[Ratio], crystal: NDArray[np.int64], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
 ) -> list[Estimate]:
     """Values and percentile intervals of several metrics, by resampling whole crystals.
 
     The atoms of a crystal are not independent, so they are drawn together. All metrics see the same resamples.
 
-    Parameters
-    ----------
-    ratios
-        Metrics with M terms each; consumed one by one.
-    crystal
-        (M,) the crystal of each term.
-    resamples, seed
-        Number of resamples and the seed of numpy's default generator.
-    level
-        Probability that the interval covers.
+    `ratios`: metrics with M terms each; consumed one by one. `crystal`: (M,) the crystal of each term. `resamples`,
+    `seed`: number of resamples and the seed of numpy's default generator. `level`: probability that the interval
+    covers.
     """
     crystals, index = np.unique(crystal, return_inverse=True)
     kept: list[Ratio] = []

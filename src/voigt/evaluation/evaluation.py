@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from functools import partial
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from ase.data import chemical_symbols
@@ -20,6 +21,8 @@ from voigt.tensors.properties import Property, get_property
 
 CRYSTAL_SYSTEMS = ("cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic", "triclinic")
 NOT_GIVEN = "not given"
+Mask: TypeAlias = NDArray[np.bool_]
+Bootstrap: TypeAlias = Callable[[Iterable[Ratio], NDArray[np.int64]], list[Estimate]]
 _ELEMENT_METRICS = ("mae", "rmse")
 _GROUP_METRICS = ("mae", "rmse", "frobenius", "ewt25")
 _WORST = 10
@@ -64,51 +67,30 @@ class Drift:
 
 @dataclass(frozen=True)
 class PropertyEvaluation:
-    """Everything measured of one property.
+    """Everything measured of one property."""
 
-    Attributes
-    ----------
-    name, label, unit, per
-        From the declaration.
-    crystals, items
-        What was scored; an item is an atom or a crystal.
-    unpredicted
-        Crystals with a label but no finite prediction, which no figure here includes.
-    zero_labels
-        Items whose label is zero.
-    left_out_of_rmspe
-        Per cent of diagonal components too small for a percentage; None where RMSPE does not apply.
-    scores
-        Metric key -> score over all items.
-    functionals, crystal_systems, elements
-        Name -> scores over that part; elements only for properties per atom.
-    corrections
-        MAE and RMSE before and after sum rule and symmetry, over the crystals that have raw predictions; else empty.
-    drift
-        "raw", "predicted", "label" -> violation of the sum rule, for Born charges.
-    calibration
-        Of the ensemble's spread, if there is one.
-    worst
-        Crystals with the largest mean Frobenius norm of the error.
-    """
-
+    # name, label, unit, per: from the declaration
     name: str
     label: str
     unit: str
     per: Literal["atom", "crystal"]
+    # crystals, items: what was scored; an item is an atom or a crystal
     crystals: int
     items: int
-    unpredicted: int
-    zero_labels: int
+    unpredicted: int  # crystals with a label but no finite prediction, which no figure here includes
+    zero_labels: int  # items whose label is zero
+    # Per cent of diagonal components too small for a percentage; None where RMSPE does not apply
     left_out_of_rmspe: float | None
-    scores: Mapping[str, Score]
+    scores: Mapping[str, Score]  # metric key -> score over all items
+    # functionals, crystal_systems, elements: name -> scores over that part; elements only for properties per atom
     functionals: Mapping[str, Group]
     crystal_systems: Mapping[str, Group]
     elements: Mapping[str, Group]
+    # MAE and RMSE before and after sum rule and symmetry, over the crystals that have raw predictions; else empty
     corrections: Mapping[str, Correction]
-    drift: Mapping[str, Drift]
-    calibration: Calibration | None
-    worst: tuple[tuple[str, float], ...]
+    drift: Mapping[str, Drift]  # "raw", "predicted", "label" -> violation of the sum rule, for Born charges
+    calibration: Calibration | None  # of the ensemble's spread, if there is one
+    worst: tuple[tuple[str, float], ...]  # crystals with the largest mean Frobenius norm of the error
 
 
 @dataclass(frozen=True)
@@ -125,17 +107,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Nested dictionaries and lists that JSON can hold; NaN becomes None."""
-        plain = _plain(asdict(self))
-        return dict(plain)
-
-
-@dataclass(frozen=True)
-class _Bootstrap:
-    resamples: int
-    seed: int
-
-    def __call__(self, ratios: Iterator[Ratio], crystal: NDArray[np.int64]) -> list[Estimate]:
-        return estimates(ratios, crystal, self.resamples, self.seed, LEVEL)
+        return dict(plain(asdict(self)))
 
 
 def evaluate_scored(
@@ -167,7 +139,7 @@ def evaluate_scored(
     """
     if baseline is not None and [crystal.id for crystal in baseline] != [crystal.id for crystal in scored]:
         raise ValueError("the baseline must hold the same crystals in the same order")
-    bootstrap = _Bootstrap(resamples, seed)
+    bootstrap = partial(estimates, resamples=resamples, seed=seed)
     return Evaluation(
         crystals=len(scored),
         atoms=sum(len(crystal.numbers) for crystal in scored),
@@ -180,7 +152,7 @@ def evaluate_scored(
 
 
 def _evaluate(
-    scored: Sequence[Scored], declared: Property, baseline: Sequence[Scored] | None, bootstrap: _Bootstrap
+    scored: Sequence[Scored], declared: Property, baseline: Sequence[Scored] | None, bootstrap: Bootstrap
 ) -> PropertyEvaluation:
     pairs = collect(scored, declared)
     if not len(pairs.label):
@@ -191,8 +163,11 @@ def _evaluate(
     reference = None if baseline is None else _same_items(baseline, pairs)
     zero_labels = int((norms(pairs.label) < SMALLEST_NORM).sum()) if declared.rank else 0
     metrics = metrics_for(declared, zero_labels=zero_labels > 0)
-    everything = {"all": np.ones(len(pairs.label), dtype=np.bool_)}
     raw = _raw_pairs(scored, pairs)
+
+    def grouped(masks: Mapping[str, Mask], keys: Sequence[str] | None = None) -> dict[str, Group]:
+        return _groups(pairs, reference, metrics if keys is None else _pick(metrics, keys), masks, bootstrap)
+
     return PropertyEvaluation(
         name=declared.name,
         label=declared.label,
@@ -203,10 +178,10 @@ def _evaluate(
         unpredicted=pairs.unpredicted,
         zero_labels=zero_labels,
         left_out_of_rmspe=small_diagonals(pairs.label).value if declared.rank == 2 else None,
-        scores=_groups(pairs, reference, metrics, everything, bootstrap)["all"].scores,
-        functionals=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_functional(scored, pairs), bootstrap),
-        crystal_systems=_groups(pairs, reference, _pick(metrics, _GROUP_METRICS), _by_system(scored, pairs), bootstrap),
-        elements=_groups(pairs, reference, _pick(metrics, _ELEMENT_METRICS), _by_element(pairs), bootstrap),
+        scores=grouped({"all": np.ones(len(pairs.label), dtype=np.bool_)})["all"].scores,
+        functionals=grouped(_masks([scored[k].functional or NOT_GIVEN for k in pairs.crystal]), _GROUP_METRICS),
+        crystal_systems=grouped(_by_system(scored, pairs), _GROUP_METRICS),
+        elements=grouped(_by_element(pairs), _ELEMENT_METRICS),
         corrections=_corrections(pairs, raw, metrics, bootstrap),
         drift=_drift(pairs, raw, bootstrap),
         calibration=calibration(collect_spread(scored, pairs), norms(pairs.predicted - pairs.label)),
@@ -215,21 +190,17 @@ def _evaluate(
 
 
 def _groups(
-    pairs: Pairs,
-    reference: Pairs | None,
-    metrics: Sequence[Metric],
-    masks: Mapping[str, NDArray[np.bool_]],
-    bootstrap: _Bootstrap,
+    pairs: Pairs, reference: Pairs | None, metrics: Sequence[Metric], masks: Mapping[str, Mask], bootstrap: Bootstrap
 ) -> dict[str, Group]:
     """Scores of each part of the items; a part is a mask (M,)."""
     sides = [pairs] if reference is None else [pairs, reference]
     ratios = [metric.ratio(side.predicted, side.label) for metric in metrics for side in sides]
-    found = iter(bootstrap((ratio.where(mask) for mask in masks.values() for ratio in ratios), pairs.crystal))
+    results = iter(bootstrap((ratio.where(mask) for mask in masks.values() for ratio in ratios), pairs.crystal))
     groups = {}
     for name, mask in masks.items():
         scores = {}
         for metric in metrics:
-            model, baseline = next(found), None if reference is None else next(found)
+            model, baseline = next(results), None if reference is None else next(results)
             scores[metric.key] = Score(metric.title, metric.unit, model, baseline)
         groups[name] = Group(len(np.unique(pairs.crystal[mask])), int(mask.sum()), scores)
     return groups
@@ -252,7 +223,7 @@ def _raw_pairs(scored: Sequence[Scored], pairs: Pairs) -> Pairs | None:
 
 
 def _corrections(
-    pairs: Pairs, raw: Pairs | None, metrics: Sequence[Metric], bootstrap: _Bootstrap
+    pairs: Pairs, raw: Pairs | None, metrics: Sequence[Metric], bootstrap: Bootstrap
 ) -> dict[str, Correction]:
     if raw is None:
         return {}
@@ -265,7 +236,7 @@ def _corrections(
     return result
 
 
-def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: _Bootstrap) -> dict[str, Drift]:
+def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: Bootstrap) -> dict[str, Drift]:
     """Sum of a tensor per atom over each cell; only Born charges, rank 2, have such a rule."""
     if pairs.property.per != "atom" or pairs.property.rank != 2:
         return {}
@@ -280,23 +251,19 @@ def _drift(pairs: Pairs, raw: Pairs | None, bootstrap: _Bootstrap) -> dict[str, 
     return result
 
 
-def _by_functional(scored: Sequence[Scored], pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
-    return _masks([scored[index].functional or NOT_GIVEN for index in pairs.crystal])
-
-
-def _by_system(scored: Sequence[Scored], pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
+def _by_system(scored: Sequence[Scored], pairs: Pairs) -> dict[str, Mask]:
     masks = _masks([scored[index].crystal_system or NOT_GIVEN for index in pairs.crystal])
     order = {name: rank for rank, name in enumerate(CRYSTAL_SYSTEMS)}
     return dict(sorted(masks.items(), key=lambda entry: (order.get(entry[0], len(order)), entry[0])))
 
 
-def _by_element(pairs: Pairs) -> dict[str, NDArray[np.bool_]]:
+def _by_element(pairs: Pairs) -> dict[str, Mask]:
     if pairs.property.per != "atom":
         return {}
     return {chemical_symbols[number]: pairs.numbers == number for number in np.unique(pairs.numbers)}
 
 
-def _masks(names: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+def _masks(names: Sequence[str]) -> dict[str, Mask]:
     """Name -> mask (M,) of the items that bear it."""
     array = np.array(names)
     return {str(name): array == name for name in np.unique(array)}
@@ -313,9 +280,16 @@ def _worst(scored: Sequence[Scored], pairs: Pairs) -> tuple[tuple[str, float], .
     return tuple((scored[crystals[rank]].id, float(errors[rank])) for rank in largest)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Nested dictionaries and lists as JSON holds them: keys are texts, None stands for what is not finite.
+
+    Examples
+    --------
+    >>> plain({0: (1.0, math.nan)})
+    {'0': [1.0, None]}
+    """
     if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

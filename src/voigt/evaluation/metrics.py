@@ -19,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.tensors.properties import Property
-from voigt.tensors.voigt import elastic_to_voigt, piezo_to_voigt
 
 Array = NDArray[np.float64]
 
@@ -34,22 +33,13 @@ SMALLEST_NORM = 1e-5
 
 @dataclass(frozen=True)
 class Ratio:
-    """A metric: scale * (sum of numerators / sum of denominators), or the square root of that quotient.
+    """A metric: scale * (sum of numerators / sum of denominators), or the square root of that quotient."""
 
-    Attributes
-    ----------
-    numerator, denominator
-        (M,) one term per item.
-    root
-        Whether to take the square root of the quotient (before the scale).
-    scale
-        Factor, 100 for percentages.
-    """
-
+    # numerator, denominator: (M,) one term per item
     numerator: Array
     denominator: Array
-    root: bool = False
-    scale: float = 1.0
+    root: bool = False  # whether to take the square root of the quotient (before the scale)
+    scale: float = 1.0  # factor, 100 for percentages
 
     @property
     def value(self) -> float:
@@ -78,22 +68,46 @@ class Metric:
 
 
 def mae(predicted: Array, label: Array) -> Ratio:
-    """Mean absolute error over all components of all items; arrays (M, ...)."""
+    """Mean absolute error over all components of all items; arrays (M, ...).
+
+    Examples
+    --------
+    >>> mae(np.array([1.0, 2.5]), np.array([1.0, 2.0])).value
+    0.25
+    """
     return _mean(np.abs(predicted - label))
 
 
 def rmse(predicted: Array, label: Array) -> Ratio:
-    """Root mean square error over all components of all items; arrays (M, ...)."""
+    """Root mean square error over all components of all items; arrays (M, ...).
+
+    Examples
+    --------
+    >>> rmse(np.array([4.0, 6.0]), np.array([1.0, 3.0])).value
+    3.0
+    """
     return _mean((predicted - label) ** 2, root=True)
 
 
 def mae_diagonal(predicted: Array, label: Array) -> Ratio:
-    """Mean absolute error of the components xx, yy, zz; arrays (M, 3, 3)."""
+    """Mean absolute error of the components xx, yy, zz; arrays (M, 3, 3).
+
+    Examples
+    --------
+    >>> mae_diagonal(np.full((1, 3, 3), 0.5), np.zeros((1, 3, 3))).value
+    0.5
+    """
     return _mean(np.abs(_diagonal(predicted - label)))
 
 
 def mae_offdiagonal(predicted: Array, label: Array) -> Ratio:
-    """Mean absolute error of the six components off the diagonal; arrays (M, 3, 3)."""
+    """Mean absolute error of the six components off the diagonal; arrays (M, 3, 3).
+
+    Examples
+    --------
+    >>> mae_offdiagonal(np.full((1, 3, 3), 0.5), np.eye(3)[None]).value
+    0.5
+    """
     return _mean(np.abs(offdiagonal(predicted - label)))
 
 
@@ -101,6 +115,12 @@ def rmspe_diagonal(predicted: Array, label: Array) -> Ratio:
     """Root mean square percentage error of the diagonal: 100 sqrt(mean(((p - l) / l)^2)) over xx, yy, zz; (M, 3, 3).
 
     Components whose label is smaller than `RMSPE_SMALLEST_LABEL` are left out (see `small_diagonals`).
+
+    Examples
+    --------
+    >>> label = np.diag([2.0, 2.0, 0.1])[None]
+    >>> rmspe_diagonal(label + 0.5 * np.eye(3), label).value
+    25.0
     """
     labels = _diagonal(label)
     counts = np.abs(labels) >= RMSPE_SMALLEST_LABEL
@@ -109,33 +129,52 @@ def rmspe_diagonal(predicted: Array, label: Array) -> Ratio:
 
 
 def small_diagonals(label: Array) -> Ratio:
-    """Per cent of diagonal components that `rmspe_diagonal` leaves out; label (M, 3, 3)."""
+    """Per cent of diagonal components that `rmspe_diagonal` leaves out; label (M, 3, 3).
+
+    Examples
+    --------
+    >>> round(small_diagonals(np.diag([2.0, 2.0, 0.1])[None]).value, 2)
+    33.33
+    """
     ratio = _mean((np.abs(_diagonal(label)) < RMSPE_SMALLEST_LABEL).astype(np.float64))
     return Ratio(ratio.numerator, ratio.denominator, scale=100.0)
 
 
 def mae_antisymmetric(predicted: Array, label: Array) -> Ratio:
-    """Mean absolute error of the antisymmetric part's three components (T_ij - T_ji) / 2; arrays (M, 3, 3)."""
+    """Mean absolute error of the antisymmetric part's three components (T_ij - T_ji) / 2; arrays (M, 3, 3).
+
+    Examples
+    --------
+    >>> twist = np.array([[[0.0, 0.3, 0.0], [-0.3, 0.0, 0.0], [0.0, 0.0, 0.0]]])
+    >>> round(mae_antisymmetric(twist, np.zeros((1, 3, 3))).value, 6)
+    0.1
+    """
     error = predicted - label
     antisymmetric = (error - error.swapaxes(1, 2)) / 2
     return _mean(np.abs(antisymmetric[:, [0, 1, 2], [1, 2, 0]]))
 
 
 def frobenius(predicted: Array, label: Array) -> Ratio:
-    """Mean over items of ||predicted - label||_F; arrays (M, ...). Invariant under rotation in Cartesian storage."""
+    """Mean over items of ||predicted - label||_F; arrays (M, ...). Invariant under rotation if Cartesian.
+
+    Examples
+    --------
+    >>> frobenius(np.diag([3.0, 4.0, 0.0])[None], np.zeros((1, 3, 3))).value
+    5.0
+    """
     return _mean(norms(predicted - label)[:, None])
 
 
 def ewt(predicted: Array, label: Array, percent: float, nonzero: bool = False) -> Ratio:
     """Per cent of items with ||predicted - label||_F / ||label||_F < percent / 100; arrays (M, ...).
 
-    Parameters
-    ----------
-    percent
-        The threshold, 25, 10 or 5 in the literature.
-    nonzero
-        Leave out items whose label is zero (shorter than `SMALLEST_NORM`). Kept in, each is met by a zero prediction,
-        which symmetry alone can give.
+    `percent`: the threshold, 25, 10 or 5 in the literature. `nonzero`: leave out items whose label is zero (shorter
+    than `SMALLEST_NORM`). Kept in, each is met by a zero prediction, which symmetry alone can give.
+
+    Examples
+    --------
+    >>> ewt(np.array([1.2, 1.4]), np.array([1.0, 1.0]), percent=25).value
+    50.0
     """
     lengths = norms(label)
     within = norms(predicted - label) / np.maximum(lengths, SMALLEST_NORM) < percent / 100
@@ -146,19 +185,15 @@ def ewt(predicted: Array, label: Array, percent: float, nonzero: bool = False) -
 def drift(charges: Array, crystal: NDArray[np.int64], per_atom: bool = False) -> Ratio:
     """Mean over cells of |component of sum_i Z_i|, which the acoustic sum rule makes zero in a neutral cell.
 
-    Parameters
-    ----------
-    charges
-        (N, 3, 3) Born charges of the atoms of all cells, unit e.
-    crystal
-        (N,) the cell of each atom.
-    per_atom
-        Divide each cell's sum by its number of atoms: what the sum rule takes from every atom.
+    `charges`: (N, 3, 3) Born charges of the atoms of all cells, unit e. `crystal`: (N,) the cell of each atom.
+    `per_atom`: divide each cell's sum by its number of atoms: what the sum rule takes from every atom. Returns one term
+    per cell, in the order of the sorted values of `crystal`.
 
-    Returns
-    -------
-    Ratio
-        One term per cell, in the order of the sorted values of `crystal`.
+    Examples
+    --------
+    >>> charges = np.stack([2.5 * np.eye(3), -2.2 * np.eye(3)])
+    >>> round(drift(charges, np.array([0, 0])).value, 6)
+    0.1
     """
     cells, index, sizes = np.unique(crystal, return_inverse=True, return_counts=True)
     sums = np.zeros((len(cells), *charges.shape[1:]))
@@ -172,9 +207,15 @@ def metrics_for(declared: Property, zero_labels: bool = False) -> tuple[Metric, 
     Parameters
     ----------
     declared
-        The property; rank, index symmetry and storage decide.
+        The property; rank, index symmetry and stored shape decide.
     zero_labels
         Whether some labels are zero: then EwT is also given without them.
+
+    Examples
+    --------
+    >>> from voigt.tensors.properties import PROPERTIES
+    >>> [metric.key for metric in metrics_for(PROPERTIES["band_gap"])]
+    ['mae', 'rmse']
     """
     unit = declared.unit
     metrics = [Metric("mae", "MAE", unit, mae), Metric("rmse", "RMSE", unit, rmse)]
@@ -194,21 +235,13 @@ def metrics_for(declared: Property, zero_labels: bool = False) -> tuple[Metric, 
             Metric(f"ewt{x}_nonzero", f"EwT {x} %, labels not zero", "%", partial(ewt, percent=x, nonzero=True))
             for x in (25, 10, 5)
         ]
-    if declared.storage == "voigt":
-        matrix = [Metric("mae", "MAE", unit, mae), *_norm_metrics(unit)]
+    if declared.stored_shape != declared.shape:
+        # Norms of Voigt matrices change when the crystal is rotated; they serve to compare with published figures.
         metrics += [
-            Metric(f"{entry.key}_matrix", f"{entry.title}, Voigt matrix", entry.unit, _of_matrix(entry.ratio))
-            for entry in matrix
+            Metric(f"{entry.key}_matrix", f"{entry.title}, Voigt matrix", entry.unit, _as_stored(entry.ratio, declared))
+            for entry in (Metric("mae", "MAE", unit, mae), *_norm_metrics(unit))
         ]
     return tuple(metrics)
-
-
-def matrix(tensor: Array) -> Array:
-    """The literature's storage: (M, 3, 3, 3) -> (M, 3, 6), (M, 3, 3, 3, 3) -> (M, 6, 6).
-
-    Norms of these matrices change when the crystal is rotated; they serve to compare with published figures.
-    """
-    return piezo_to_voigt(tensor) if tensor.ndim == 4 else elastic_to_voigt(tensor)
 
 
 def norms(tensor: Array) -> Array:
@@ -241,6 +274,6 @@ def _norm_metrics(unit: str) -> list[Metric]:
     ]
 
 
-def _of_matrix(ratio: Callable[[Array, Array], Ratio]) -> Callable[[Array, Array], Ratio]:
-    """The same metric on the literature's matrices."""
-    return lambda predicted, label: ratio(matrix(predicted), matrix(label))
+def _as_stored(ratio: Callable[[Array, Array], Ratio], declared: Property) -> Callable[[Array, Array], Ratio]:
+    """The same metric on tensors as files hold them, which is how the literature counts."""
+    return lambda predicted, label: ratio(declared.to_storage(predicted), declared.to_storage(label))

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
-from voigt.errors import OutputError
 from voigt.evaluation.bootstrap import Calibration, Estimate
-from voigt.evaluation.evaluation import NOT_GIVEN, Evaluation, Group, PropertyEvaluation, Score, evaluate_scored
-from voigt.evaluation.figures import parity_figures, save_figure
+from voigt.evaluation.evaluation import NOT_GIVEN, Evaluation, Group, PropertyEvaluation, Score
+from voigt.evaluation.figures import parity_figures
 from voigt.evaluation.metrics import RMSPE_SMALLEST_LABEL
 from voigt.evaluation.scored import Scored
-from voigt.files import atomic_write
+from voigt.files import atomic_write, make_folder
 from voigt.tensors.properties import get_property
-from voigt.writers.markdown import interval, number, table
-
-__all__ = ["evaluate_scored", "markdown", "write_report"]
+from voigt.writers.figures import save_figure
+from voigt.writers.markdown import counted, number, table
 
 _DEFINED = ("rmspe_diagonal", "mae_antisymmetric", "frobenius", "ewt25", "frobenius_matrix")
-_DRIFT_TITLES = {
-    "raw": "predictions before correction",
-    "predicted": "predictions as delivered",
-    "label": "labels",
-}
+_DRIFT_TITLES = {"raw": "predictions before correction", "predicted": "predictions as delivered", "label": "labels"}
 
 
 def markdown(
@@ -39,7 +35,7 @@ def markdown(
     Parameters
     ----------
     evaluation
-        What `evaluate_scored` found.
+        What `evaluate_scored` returned.
     title
         First heading.
     command
@@ -53,7 +49,7 @@ def markdown(
     head = [
         f"# {title}",
         *([f"```\n{command}\n```"] if command else []),
-        f"{_count(evaluation.crystals, 'crystal')}, {_count(evaluation.atoms, 'atom')}; functional: {functionals}.\n"
+        f"{counted(evaluation.crystals, 'crystal')}, {counted(evaluation.atoms, 'atom')}; functional: {functionals}.\n"
         f"Intervals: {100 * evaluation.level:g} % percentile bootstrap over crystals, {evaluation.resamples:,} "
         f"resamples, seed {evaluation.seed}; none where fewer than five crystals contribute.",
         *(["\n".join(f"- {note}" for note in notes)] if notes else []),
@@ -73,34 +69,49 @@ def write_report(
 ) -> None:
     """Write report.md, metrics.json and the parity plots (PNG) into a folder, each file whole or not at all.
 
-    Raises
-    ------
-    OutputError
-        The folder cannot be made or written.
+    Other parameters as those of `markdown`. Raises OutputError where the folder cannot be made or written.
     """
-    folder = Path(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {error.strerror}; choose another place") from error
-    figures: dict[str, list[tuple[str, str]]] = {}
-    for name in evaluation.properties:
-        for stem, caption, figure in parity_figures(scored, get_property(name)):
-            save_figure(figure, folder / f"{stem}.png")
-            figures.setdefault(name, []).append((f"{stem}.png", caption))
+    folder = make_folder(folder)
+    figures = {name: write_parity(scored, name, folder) for name in evaluation.properties}
+    write_pages(folder, evaluation.to_dict(), markdown(evaluation, title, command, notes, figures))
+
+
+def write_parity(scored: Sequence[Scored], name: str, folder: Path) -> list[tuple[str, str]]:
+    """Write the parity plots (PNG) of a property; returns their file names and captions."""
+    written = []
+    for stem, caption, figure in parity_figures(scored, get_property(name)):
+        save_figure(figure, folder / f"{stem}.png")
+        written.append((f"{stem}.png", caption))
+    return written
+
+
+def write_pages(folder: Path, metrics: Mapping[str, Any], page: str) -> None:
+    """Write metrics.json and report.md: the page last, so that it never points at figures that are not there."""
     with atomic_write(folder / "metrics.json") as stream:
-        json.dump(evaluation.to_dict(), stream, indent=1, allow_nan=False)
+        json.dump(metrics, stream, indent=1, allow_nan=False)
         stream.write("\n")
-    # Last, so that a page never points at figures that are not there.
     with atomic_write(folder / "report.md") as stream:
-        stream.write(markdown(evaluation, title, command, notes, figures))
+        stream.write(page)
+
+
+def interval(estimate: Estimate) -> str:
+    """Both ends, or a dash where there is no interval.
+
+    Examples
+    --------
+    >>> interval(Estimate(1.0, 0.5, 1.5))
+    '0.5000 to 1.500'
+    """
+    return "–" if math.isnan(estimate.low) else f"{number(estimate.low)} to {number(estimate.high)}"
 
 
 def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> list[str]:
     """One property: heading, counts, tables, figures."""
     unit = "" if entry.unit == "1" else f", {entry.unit}"
     blocks = [f"## {entry.label[0].upper()}{entry.label[1:]} (`{entry.name}`{unit})", _counts(entry)]
-    blocks.append(table(["metric", *_columns(entry.scores)], [[s.title, *_cells(s)] for s in entry.scores.values()]))
+    header = ["metric", "unit", "model", "interval"]
+    header += ["baseline", "interval"] if any(s.baseline is not None for s in entry.scores.values()) else []
+    blocks.append(table(header, [_cells(score) for score in entry.scores.values()]))
     if len(entry.functionals) > 1:
         blocks += ["### By functional", _group_table("functional", entry.functionals, entry.per)]
     if set(entry.crystal_systems) != {NOT_GIVEN}:
@@ -118,14 +129,14 @@ def _section(entry: PropertyEvaluation, figures: Sequence[tuple[str, str]]) -> l
 
 def _counts(entry: PropertyEvaluation) -> str:
     """What was scored and what was left out."""
-    sentences = [_count(entry.crystals, "crystal")]
+    sentences = [counted(entry.crystals, "crystal")]
     if entry.per == "atom":
-        sentences[0] += f", {_count(entry.items, 'atom')}"
+        sentences[0] += f", {counted(entry.items, 'atom')}"
     if entry.unpredicted:
-        missing = _count(entry.unpredicted, "crystal")
+        missing = counted(entry.unpredicted, "crystal")
         sentences.append(f"**{missing} without a finite prediction left out of all figures**")
     if entry.zero_labels:
-        sentences.append(f"{_count(entry.zero_labels, 'label')} equal zero (a zero prediction is within every EwT)")
+        sentences.append(f"{counted(entry.zero_labels, 'label')} equal zero (a zero prediction is within every EwT)")
     if entry.left_out_of_rmspe:
         sentences.append(
             f"RMSPE leaves out {entry.left_out_of_rmspe:.1f} % of the diagonal components, those with a label below "
@@ -134,15 +145,10 @@ def _counts(entry: PropertyEvaluation) -> str:
     return ". ".join(sentences) + "."
 
 
-def _columns(scores: Mapping[str, Score]) -> list[str]:
-    beside = any(score.baseline is not None for score in scores.values())
-    return ["unit", "model", "interval", *(["baseline", "interval"] if beside else [])]
-
-
 def _cells(score: Score) -> list[str]:
     unit = "" if score.unit == "1" else score.unit
-    cells = [unit, f"**{number(score.model.value)}**", interval(score.model)]
-    return cells + ([number(score.baseline.value), interval(score.baseline)] if score.baseline is not None else [])
+    cells = [score.title, unit, f"**{number(score.model.value)}**", interval(score.model)]
+    return cells + ([] if score.baseline is None else estimate_cells(score.baseline))
 
 
 def _group_table(kind: str, groups: Mapping[str, Group], per: str) -> str:
@@ -167,13 +173,13 @@ def _correction_tables(entry: PropertyEvaluation) -> list[str]:
     tables = []
     if entry.corrections:
         rows = [
-            [_title(found.title, found.unit), *_estimate_cells((found.before, found.after))]
-            for found in entry.corrections.values()
+            [_title(correction.title, correction.unit), *estimate_cells(correction.before, correction.after)]
+            for correction in entry.corrections.values()
         ]
         tables.append(table(["metric", "before", "interval", "as delivered", "interval"], rows))
     if entry.drift:
         rows = [
-            [_DRIFT_TITLES[source], *_estimate_cells((drift.per_cell, drift.per_atom))]
+            [_DRIFT_TITLES[source], *estimate_cells(drift.per_cell, drift.per_atom)]
             for source, drift in entry.drift.items()
         ]
         header = ["charge drift", f"per cell ({entry.unit})", "interval", f"per atom ({entry.unit})", "interval"]
@@ -181,21 +187,19 @@ def _correction_tables(entry: PropertyEvaluation) -> list[str]:
     return tables
 
 
-def _estimate_cells(estimates: Sequence[Estimate]) -> list[str]:
+def estimate_cells(*estimates: Estimate) -> list[str]:
+    """Value and interval of each, side by side."""
     return [cell for estimate in estimates for cell in (number(estimate.value), interval(estimate))]
 
 
-def _calibration(found: Calibration, entry: PropertyEvaluation) -> list[str]:
-    rows = [
-        [name, number(spread), number(error)]
-        for name, spread, error in zip(
-            ("lowest", "second", "third", "highest"), found.quartile_spread, found.quartile_error, strict=True
-        )
-    ]
+def _calibration(calibration: Calibration, entry: PropertyEvaluation) -> list[str]:
+    quarters = ("lowest", "second", "third", "highest")
+    columns = zip(quarters, calibration.quartile_spread, calibration.quartile_error, strict=True)
+    rows = [[name, number(spread), number(error)] for name, spread, error in columns]
     header = ["quarter by spread", _title("mean spread", entry.unit), _title("mean error", entry.unit)]
     sentence = (
-        f"Spearman correlation of spread with error (Frobenius norm per {entry.per}): {number(found.spearman)}, "
-        f"over {_count(found.items, entry.per)}."
+        f"Spearman correlation of spread with error (Frobenius norm per {entry.per}): {number(calibration.spearman)}, "
+        f"over {counted(calibration.items, entry.per)}."
     )
     return [sentence, table(header, rows)]
 
@@ -220,13 +224,9 @@ def _definitions(evaluation: Evaluation) -> str:
     needed.append(any(entry.drift for entry in evaluation.properties.values()))
     scores = [score for entry in evaluation.properties.values() for score in entry.scores.values()]
     needed.append(any(score.baseline is not None for score in scores))
-    chosen = [f"- {line}" for line, wanted in zip(lines, needed, strict=True) if wanted]
+    chosen = [f"- {line}" for line, used in zip(lines, needed, strict=True) if used]
     return "## Definitions\n\n" + "\n".join(chosen)
 
 
 def _title(title: str, unit: str) -> str:
     return title if unit in ("1", "%") else f"{title} ({unit})"
-
-
-def _count(many: int, noun: str) -> str:
-    return f"{many:,} {noun}{'' if many == 1 else 's'}"

@@ -6,27 +6,31 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from voigt.data.labelled import LabelledCrystal, file_digest, label_of, read_labelled
-from voigt.data.splits import block_split, formula_split
+from voigt.data.labelled import LabelledCrystal, as_crystals, file_digest
+from voigt.data.reading import label_of, read_labelled
+from voigt.data.splits import Parts, SplitSettings, recorded_split, split_crystals
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.baselines import apply_baseline, fit_baseline
 from voigt.evaluation.evaluation import Evaluation, evaluate_scored
 from voigt.evaluation.scored import Scored
-from voigt.models.checkpoint import LoadedModel
+from voigt.models.checkpoint import LoadedModel, ModelCard
+from voigt.notes import MEANING, Failure
 from voigt.prediction.result import Prediction, Settings
-from voigt.prediction.stream import Failure, predict_frames
-from voigt.structures.reading import Frame
+from voigt.prediction.stream import predict_structures
+from voigt.structures import InputStructure
 from voigt.tensors.properties import get_property
+from voigt.writers.markdown import counted
 
 Crystals = Sequence[LabelledCrystal]
 
 
 @dataclass(frozen=True)
 class ModelEvaluation:
-    """What `evaluate_model` found.
+    """Figures of a model, and what they are made of.
 
     Attributes
     ----------
@@ -65,14 +69,14 @@ def evaluate_model(
     data
         Labelled files, see `read_labelled`.
     split
-        "train", "val" or "test" as the frames say in info key split, or "all". For a file that the model was trained
+        "train", "val" or "test" as the crystals say in info key split, or "all". For a file that the model was trained
         on with another kind of split, that split is made again.
     where
-        Keep only frames whose info key of this name is true.
+        Keep only crystals whose info key of this name is true.
     functional
-        Functional of frames that state none.
+        Functional of crystals that state none.
     properties
-        What to score; None: all that the model predicts and any frame has as a label.
+        What to score; None: all that the model predicts and any crystal has as a label.
     baseline
         Score the averages of each file's own training split beside the model.
     allow_unseen
@@ -83,7 +87,7 @@ def evaluate_model(
     Raises
     ------
     InputError, TargetError
-        Unusable frames or labels; no crystal in the split.
+        Unusable crystals or labels; no crystal in the split.
     DomainError
         A property that the model does not predict.
     """
@@ -92,33 +96,35 @@ def evaluate_model(
     reference: list[Scored] = []
     unfitted: list[str] = []
     notes = [_describe(model)]
-    reasons: list[str] = []
+    failures: list[Failure] = []
     used: set[str] = set()
     for path in data:
         crystals = _read(path, names, where, functional)
         used.update(name for crystal in crystals for name in crystal.targets)
-        parts = _parts(path, crystals, model)
+        parts = {
+            name: [crystals[i] for i in members] for name, members in crystal_parts(path, crystals, model.card).items()
+        }
         chosen = crystals if split == "all" else parts.get(split, [])
         if not chosen:
-            found = ", ".join(sorted(f"{name or 'none'} ({len(members)})" for name, members in parts.items()))
-            raise TargetError(f"{path} has no crystal in split '{split}'; it has {found}; choose one or --split all")
+            known = ", ".join(sorted(f"{name or 'none'} ({len(members)})" for name, members in parts.items()))
+            raise TargetError(f"{path} has no crystal in split '{split}'; it has {known}; choose one or --split all")
         notes.append(_data_note(path, model, where, split, len(chosen)))
         notes += _other_functionals(model, chosen)
-        own = _predict(model, chosen, names, allow_unseen, reasons, advance)
-        scored += own
+        predicted = _predict(model, chosen, names, allow_unseen, failures, advance)
+        scored += predicted
         try:
-            reference += _baseline(own, parts.get("train", [])) if baseline else []
+            reference += _baseline(predicted, parts.get("train", [])) if baseline else []
         except TargetError as error:
             unfitted.append(f"no baseline: {Path(path).name}: {error}")
     if baseline:
         notes += unfitted or ["baseline: averages over the training split of each file"]
     missing = [name for name in names if name not in used]
     if missing and properties is not None:
-        raise TargetError(f"no frame has a label '{missing[0]}'; labels found: {', '.join(sorted(used)) or 'none'}")
-    notes += _left_out(reasons)
+        raise TargetError(f"no crystal has a label '{missing[0]}'; labels found: {', '.join(sorted(used)) or 'none'}")
+    notes += left_out(failures)
     scored_names = [name for name in names if name in used]
     if not scored_names:
-        raise TargetError(f"no frame has a label of {', '.join(names)}, which the model predicts; check the keys")
+        raise TargetError(f"no crystal has a label of {', '.join(names)}, which the model predicts; check the keys")
     evaluation = evaluate_scored(scored, scored_names, reference if baseline and not unfitted else None)
     return ModelEvaluation(evaluation, tuple(scored), tuple(notes))
 
@@ -148,25 +154,36 @@ def _read(path: str | Path, names: Sequence[str], where: str | None, functional:
     for name in names:
         labels = [crystal.targets[name] for crystal in crystals if name in crystal.targets]
         if labels and not any(np.any(label) for label in labels):
-            raise TargetError(f"the label '{name}' is zero in every frame of {path}; check how it was written")
+            raise TargetError(f"the label '{name}' is zero in every crystal of {path}; check how it was written")
     return crystals
 
 
-def _parts(path: str | Path, crystals: Crystals, model: LoadedModel) -> Mapping[str, Crystals]:
-    """Crystals by split: the stored one, or for the model's own training data the one that it was trained with."""
-    settings = model.card.recipe.get("split", {})
-    kind = settings.get("kind", "stored")
-    if kind != "stored" and file_digest(path) in model.card.data.values():
-        fractions = tuple(settings["fractions"])
-        if kind == "formula":
-            indices = formula_split([crystal.group for crystal in crystals], fractions, settings["seed"])
-        else:
-            indices = block_split(len(crystals), fractions, settings["gap"])
-        return {name: [crystals[i] for i in members] for name, members in indices.items()}
-    parts: dict[str, list[LabelledCrystal]] = {}
-    for crystal in crystals:
-        parts.setdefault(crystal.split, []).append(crystal)
-    return parts
+def crystal_parts(path: str | Path, crystals: Crystals, card: ModelCard) -> Parts:
+    """Indices of crystals by split: the stored one, or for a training file of the model the split of its training.
+
+    Raises TargetError: the model was trained with a split that cannot be made again.
+
+    `crystals`: those of the file that are looked at. `card`: of the model.
+    """
+    digest = file_digest(path)
+    settings = recorded_split(card.recipe) if digest in card.data.values() else SplitSettings()
+    if settings.kind == "stored":
+        parts: Parts = {}
+        for index, crystal in enumerate(crystals):
+            parts.setdefault(crystal.split, []).append(index)
+        return parts
+    if settings.kind != "blocks":
+        return split_crystals(as_crystals(crystals), settings)
+    # Blocks are counted over what training read of the file, which may be other crystals than are looked at here.
+    files: Sequence[Mapping[str, Any]] = card.recipe.get("data", ())
+    source = next((file for file in files if card.data.get(file["path"]) == digest), {})
+    used = as_crystals(read_labelled(path, (), source.get("where"), None, source.get("max_atoms")))
+    ids = used.ids()
+    if len(set(ids)) < len(ids):
+        raise TargetError(f"{path} gives several crystals the same id, so that the blocks of training are unknown")
+    part_of = {ids[i]: name for name, members in split_crystals(used, settings).items() for i in members}
+    named = [part_of.get(crystal.id) for crystal in crystals]
+    return {part: [i for i, name in enumerate(named) if name == part] for part in ("train", "val", "test")}
 
 
 def _predict(
@@ -174,20 +191,20 @@ def _predict(
     crystals: Crystals,
     names: Sequence[str],
     allow_unseen: bool,
-    reasons: list[str],
+    failures: list[Failure],
     advance: Callable[[], None] | None,
 ) -> list[Scored]:
-    """One `Scored` for each crystal, in order; a crystal that cannot be predicted has none and adds a reason."""
+    """One `Scored` for each crystal, in order; one that cannot be predicted has no values and adds a failure."""
     results: dict[int, Scored] = {}
     for functional in dict.fromkeys(crystal.functional for crystal in crystals):
         members = [i for i, crystal in enumerate(crystals) if crystal.functional == functional]
-        asked = functional if functional in model.hypers.functionals else None
-        settings = Settings(properties=tuple(names), functional=asked, allow_unseen=allow_unseen)
-        frames = (Frame(crystals[i].source, i, crystals[i].id, crystals[i].atoms, None) for i in members)
-        for index, result in zip(members, predict_frames(frames, model, settings), strict=True):
+        requested = functional if functional in model.hypers.functionals else None
+        settings = Settings(properties=tuple(names), functional=requested, allow_unseen=allow_unseen)
+        chosen = [crystals[i] for i in members]
+        inputs = (InputStructure(crystal.source, i, crystal.id, crystal.atoms) for i, crystal in enumerate(chosen))
+        for index, result in zip(members, predict_structures(inputs, model, settings), strict=True):
             if isinstance(result, Failure):
-                # The number of a frame counts the chosen ones only: its id says which it is.
-                reasons.append(result.reason.removeprefix(f"{result.frame.source}, frame {result.frame.index}: "))
+                failures.append(result)
             results[index] = _scored(crystals[index], result if isinstance(result, Prediction) else None)
             if advance is not None:
                 advance()
@@ -214,11 +231,10 @@ def _baseline(scored: list[Scored], train: Crystals) -> list[Scored]:
 
 
 def _describe(model: LoadedModel) -> str:
-    count = len(model.members)
     functionals = ", ".join(model.hypers.functionals or model.card.functionals) or "not stated"
     if len(model.hypers.functionals) > 1:
         functionals += " (each crystal is predicted for the functional of its label)"
-    return f"model {model.name}: {count} member{'' if count == 1 else 's'}, trained on functional {functionals}"
+    return f"model {model.name}: {counted(len(model.members), 'member')}, trained on functional {functionals}"
 
 
 def _data_note(path: str | Path, model: LoadedModel, where: str | None, split: str, count: int) -> str:
@@ -237,10 +253,11 @@ def _other_functionals(model: LoadedModel, crystals: Crystals) -> list[str]:
     return [f"{count} crystals labelled {name} are predicted for {known[0]}" for name, count in counts.items()]
 
 
-def _left_out(reasons: Sequence[str]) -> list[str]:
+def left_out(failures: Sequence[Failure]) -> list[str]:
     """How many crystals could not be predicted, and why the first of each kind could not."""
-    kinds: dict[str, list[str]] = {}
-    for reason in reasons:
-        kinds.setdefault("unseen elements" if "trained on" in reason else "other reasons", []).append(reason)
-    counts = Counter({kind: len(examples) for kind, examples in kinds.items()})
-    return [f"{count} crystals left out ({kind}), e.g. {kinds[kind][0]}" for kind, count in counts.most_common()]
+    counts = Counter(failure.kind for failure in failures)
+    examples = {failure.kind: failure for failure in reversed(failures)}
+    return [
+        f"{count:,} crystals left out ({MEANING[kind]}), e.g. {examples[kind].id}: {examples[kind].problem}"
+        for kind, count in counts.most_common()
+    ]

@@ -75,27 +75,15 @@ class Pairs:
     """Predictions of one property beside their labels, flat over many crystals.
 
     An item is an atom or a crystal, as the property declares; M is their number.
-
-    Attributes
-    ----------
-    property
-        The property.
-    label, predicted
-        (M, 3, ..., 3) in the property's unit.
-    crystal
-        (M,) index of each item's crystal in the sequence it came from.
-    numbers
-        (M,) atomic number of each item; zeros for properties of the crystal.
-    unpredicted
-        Crystals with a label but without a finite prediction, which are left out.
     """
 
     property: Property
+    # label, predicted: (M, 3, ..., 3) in the property's unit
     label: Array
     predicted: Array
-    crystal: NDArray[np.int64]
-    numbers: NDArray[np.int64]
-    unpredicted: int
+    crystal: NDArray[np.int64]  # (M,) index of each item's crystal in the sequence it came from
+    numbers: NDArray[np.int64]  # (M,) atomic number of each item; zeros for properties of the crystal
+    unpredicted: int  # crystals with a label but without a finite prediction, which are left out
 
     def take(self, mask: NDArray[np.bool_]) -> Pairs:
         """The items that `mask` (M,) selects."""

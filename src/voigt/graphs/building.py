@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voigt.data.labelled import LabelledCrystal
-from voigt.data.table import as_crystals
+from voigt.data.labelled import LabelledCrystal, as_crystals
 from voigt.errors import InputError, OutputError
-from voigt.graphs.batch import CrystalGraph, FrameOptions, build_graph
+from voigt.graphs.canonical_axes import AxesOptions
+from voigt.graphs.graph import CrystalGraph, build_graph
 from voigt.structures.symmetry import Symmetry, find_symmetry
 
 log = logging.getLogger("voigt.training")
@@ -63,11 +63,11 @@ class GraphOptions:
     Attributes
     ----------
     cutoff, neighbors
-        Of the neighbour list; Angstrom.
+        Of the neighbor list; Angstrom.
     symprec
         Tolerance of the symmetry that reduces the graphs, Angstrom; None: all atoms get messages.
     frame
-        Canonical frames, None for none.
+        Canonical axes, None for none; the name of the hyper-parameter and of the key in stored graphs.
     precision
         Of all floating-point arrays.
     rotations
@@ -77,7 +77,7 @@ class GraphOptions:
     cutoff: float
     neighbors: Literal["all", "mic"] = "all"
     symprec: float | None = None
-    frame: FrameOptions | None = None
+    frame: AxesOptions | None = None
     precision: Literal["32", "64"] = "32"
     rotations: bool = True
 
@@ -92,7 +92,7 @@ def structure_graph(atoms: ase.Atoms, options: GraphOptions) -> CrystalGraph:
     Raises
     ------
     InputError
-        No space group, or no canonical frame, is found.
+        No space group is found, or no canonical axes.
     """
     graph = build_graph(
         atoms,
@@ -162,7 +162,7 @@ def build_store(
 def _options_of(key: Mapping[str, Any]) -> GraphOptions:
     frame = key["frame"]
     values = {name: key[name] for name in GraphOptions.__dataclass_fields__ if name != "frame"}
-    return GraphOptions(**values, frame=None if frame is None else FrameOptions(**frame))
+    return GraphOptions(**values, frame=None if frame is None else AxesOptions(**frame))
 
 
 def _publish(temporary: Path, folder: Path) -> None:
@@ -190,7 +190,7 @@ def _write(
     axes = [axis for axis in AXES if any(FIELDS[name][0] == axis for name in fields)]
     sizes: dict[str, list[NDArray[np.int64]]] = {axis: [] for axis in axes}
     problems: list[str] = []
-    started = told = time.monotonic()
+    started = reported = time.monotonic()
     done = 0
     log.info("building graphs of %d crystals with %d processes for later use", total, processes)
     with _growing(folder, options, fields, index_type) as append:
@@ -202,8 +202,8 @@ def _write(
                 append(name, chunk.arrays[name])
             done = min(done + CHUNK, total)
             now = time.monotonic()
-            if now - told >= 60:
-                told, rate = now, done / (now - started)
+            if now - reported >= 60:
+                reported, rate = now, done / (now - started)
                 left = (total - done) / rate / 60
                 log.info("graphs: %d of %d crystals, %.0f per second, %.0f min left", done, total, rate, left)
     if problems:

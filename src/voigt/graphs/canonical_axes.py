@@ -44,8 +44,34 @@ TORCH_STEPS = 12
 
 
 @dataclass(frozen=True)
-class Frames:
-    """Axes from which a crystal is looked at, and the group by which what is seen is averaged.
+class AxesOptions:
+    """Which canonical axes a graph carries.
+
+    Attributes
+    ----------
+    mode
+        "none": the axes of the input cell; "single": one frame; "average": those of all equivalent lattice vectors.
+    cell
+        Lattice vectors that define the axes: as given, Niggli-reduced, or of the primitive cell, Niggli-reduced.
+    reduce
+        Whether the network may work on the asymmetric unit.
+    cosets
+        In mode "average": leave out frames that a symmetry operation of the crystal makes from another one; the
+        operations then finish the mean (tensors of whole crystals only).
+    symprec
+        Tolerance of the search for the primitive cell, Angstrom.
+    """
+
+    mode: Literal["none", "single", "average"]
+    cell: Literal["none", "niggli", "primitive"]
+    reduce: bool = False
+    cosets: bool = True
+    symprec: float = 1e-3
+
+
+@dataclass(frozen=True)
+class CanonicalAxes:
+    """Axes from which a crystal is looked at (the papers' frames), and the group over which results are averaged.
 
     A tensor of rank n is the mean over k and g of (operations[g] @ rotations[k]) applied to f(rotations[k].T X).
 
@@ -150,13 +176,13 @@ def cartesian_operations(lattice: NDArray[np.float64], operations: NDArray[np.in
     return polar((columns @ operations @ np.linalg.inv(columns)).swapaxes(-1, -2))[0]
 
 
-def canonical_frames(
+def canonical_axes(
     lattice: NDArray[np.float64],
     mode: Mode,
     rotations: NDArray[np.float64] | None = None,
     tolerance: float = 1e-3,
-) -> Frames:
-    """Frames of a lattice.
+) -> CanonicalAxes:
+    """Canonical axes of a lattice.
 
     Parameters
     ----------
@@ -181,12 +207,18 @@ def canonical_frames(
     ------
     InputError
         The lattice is singular or cannot be reduced.
+
+    Examples
+    --------
+    >>> axes = canonical_axes(np.diag([4.0, 4.0, 5.0]), "average")
+    >>> axes.rotations.shape, axes.distinct  # a tetragonal lattice has 16 operations
+    ((16, 3, 3), 16)
     """
     lattice = np.asarray(lattice, dtype=np.float64)
     group = lattice_group(lattice, tolerance)
     order = len(group.operations)
     given = np.eye(3)[None] if rotations is None else np.asarray(rotations, dtype=np.float64)
-    notes: list[str] = []
+    warnings: list[str] = []
     if mode == "single":
         rotation, stretch = polar(lattice)
         frames, operations = rotation[None], _distinct(given)
@@ -196,7 +228,7 @@ def canonical_frames(
         turns = cartesian_operations(reduced, group.operations)
         subgroup, lost = _subgroup(reduced, group.operations, given)
         if lost:
-            notes.append(
+            warnings.append(
                 f"{lost} symmetry operations of the crystal do not map its lattice, which has {order}, onto itself "
                 "and are not imposed; describe the crystal by its primitive cell."
             )
@@ -207,23 +239,23 @@ def canonical_frames(
     gap = float((values[0] + values[1]) / (2 * values[2]))
     if gap < SMALL_GAP:
         degrees = float(np.degrees(0.01 / gap))
-        notes.append(
+        warnings.append(
             f"the lattice is needle-like (singular values {values[0]:.3g}, {values[1]:.3g} and {values[2]:.3g} "
             f"Angstrom): a strain of 1 % can turn its frame by {degrees:.0f} degrees; shorten the long axis, which "
             "is vacuum or a supercell."
         )
         # Strains say little where the axes differ so much.
     elif group.nearly > order:
-        notes.append(
+        warnings.append(
             f"the lattice has {order} symmetry operations and is within a strain of "
             f"{NEARLY * tolerance:.1g} of having more: a small change of the cell can make the frames jump."
         )
     elif group.border:
-        notes.append(
+        warnings.append(
             f"a strain of less than {BORDER * tolerance:.1g} gives the lattice another reduced cell, and with it other "
             "frames: structures along a path through here must share one choice of cell (kind 'none')."
         )
-    return Frames(frames, stretch, operations, order, gap, tuple(notes))
+    return CanonicalAxes(frames, stretch, operations, order, gap, tuple(warnings))
 
 
 def _symmetric_polar(
@@ -240,7 +272,7 @@ def _symmetric_polar(
 
 
 def _distinct(rotations: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Each rotation once: centring repeats them."""
+    """Each rotation once: centered cells repeat them."""
     kept = []
     while len(rotations):
         kept.append(rotations[0])

@@ -1,4 +1,4 @@
-"""Neighbour lists of periodic crystals."""
+"""Neighbor lists of periodic crystals."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _full_list(cutoff: float) -> Any:
 
 
 def neighbor_list(atoms: ase.Atoms, cutoff: float, mic: bool = False) -> Neighbors:
-    """All neighbours closer than `cutoff`, every periodic image counted.
+    """All neighbors closer than `cutoff`, every periodic image counted.
 
     Parameters
     ----------
@@ -54,6 +54,13 @@ def neighbor_list(atoms: ase.Atoms, cutoff: float, mic: bool = False) -> Neighbo
         Keep at most one edge per ordered pair of atoms, the nearest image, and no edge from an atom to its own
         image: what the released Equivar script does. It undercounts the coordination of small cells and breaks
         supercell invariance; only for comparison with the paper.
+
+    Examples
+    --------
+    >>> from voigt.structures import read_one
+    >>> pairs = neighbor_list(read_one("examples/MgO.vasp"), 2.2)
+    >>> len(pairs.distance), f"{pairs.distance.max():.3f}"  # six neighbors of each ion
+    (12, '2.107')
     """
     i, j, vector, distance = _full_list(float(cutoff)).compute(
         points=np.ascontiguousarray(atoms.positions, dtype=np.float64),

@@ -11,85 +11,65 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.errors import DomainError, InputError, VoigtError
-from voigt.graphs.batch import collate, pack
+from voigt.errors import DomainError, InputError
+from voigt.graphs import collate, pack
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.models.sen.explanation import Explanation, explain
 from voigt.models.sen.model import SEN
+from voigt.notes import Failure, Note
 from voigt.prediction.pipeline import Prepared, prepare
 from voigt.prediction.result import Settings
-from voigt.prediction.stream import CHUNK, Failure
-from voigt.structures.reading import Frame
+from voigt.prediction.stream import CHUNK
+from voigt.structures import InputStructure
 from voigt.structures.symmetry import Symmetry
 from voigt.tensors.properties import PROPERTIES, get_property
 from voigt.writers.table import site_labels
 
 Array = NDArray[np.float64]
 
-DEFAULT_PROPERTY = "formation_energy"
-"""What is explained if neither a model nor a property is named."""
+DEFAULT_PROPERTY = "formation_energy"  # what is explained if neither a model nor a property is named
 
 POSE = ("xx", "xy", "shift_x", "yx", "yy", "shift_y")
 """Numbers of a pose: the matrix [[xx, xy], [yx, yy]] and the shift of an affine map of the plane."""
 
-NONE = "none"
-"""The dummy component of the mixture of object capsules: no object explains the part."""
+NONE = "none"  # the dummy component of the mixture of object capsules: no object explains the part
 
 
 @dataclass(frozen=True)
 class Orbit:
-    """A set of symmetry-equivalent atoms.
+    """A set of symmetry-equivalent atoms."""
 
-    Attributes
-    ----------
-    label
-        Element and site, e.g. "O 2c"; with the index of the first atom, "O 4e [5]", where several orbits share them.
-    element
-        Symbol.
-    site
-        Multiplicity in the conventional cell and Wyckoff letter, e.g. "2c".
-    wyckoff, site_symmetry
-        Letter, and symbol of the site's point group.
-    atoms
-        Indices in the input.
-    """
-
+    # Element and site, e.g. "O 2c"; with the index of the first atom, "O 4e [5]", where several orbits share them.
     label: str
     element: str
-    site: str
+    site: str  # multiplicity in the conventional cell and Wyckoff letter, e.g. "2c"
+    # wyckoff, site_symmetry: letter, and symbol of the site's point group
     wyckoff: str
     site_symmetry: str
-    atoms: tuple[int, ...]
+    atoms: tuple[int, ...]  # indices in the input
 
 
 @dataclass(frozen=True)
 class CrystalExplanation:
-    """One crystal with the inside of a network.
+    """One crystal with the inside of a network."""
 
-    Attributes
-    ----------
-    id, atoms, symmetry, warnings
-        As in `voigt.prediction.Prediction`.
-    model, member, members
-        Name of the model, which of its networks is explained, and how many it has.
-    properties
-        What is explained, of all that the network predicts.
-    orbits
-        In the order of their first atoms.
-    matrices
-        What the network says; rows of atoms in the order of the input.
-    """
-
+    # id, atoms, symmetry, notes: as in `voigt.prediction.Prediction`
     id: str
     atoms: ase.Atoms
     symmetry: Symmetry
-    warnings: tuple[str, ...]
+    notes: tuple[Note, ...]
+    # model, member, members: name of the model, which of its networks is explained, and how many it has
     model: str
     member: int
     members: int
-    properties: tuple[str, ...]
-    orbits: tuple[Orbit, ...]
-    matrices: Explanation
+    properties: tuple[str, ...]  # what is explained, of all that the network predicts
+    orbits: tuple[Orbit, ...]  # in the order of their first atoms
+    matrices: Explanation  # what the network says; rows of atoms in the order of the input
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences of `notes`."""
+        return tuple(note.text for note in self.notes)
 
     @property
     def representatives(self) -> list[int]:
@@ -103,7 +83,7 @@ class CrystalExplanation:
 
 
 def find_orbits(atoms: ase.Atoms, symmetry: Symmetry) -> tuple[Orbit, ...]:
-    """Orbits of a crystal with labels that tell them apart."""
+    """Orbits of a crystal with distinct labels."""
     symbols, sites = atoms.get_chemical_symbols(), site_labels(symmetry)
     firsts = np.unique(symmetry.orbits).tolist()
     short = {first: f"{symbols[first]} {sites[first]}" for first in firsts}
@@ -136,7 +116,7 @@ def strongest_orbits(crystal: CrystalExplanation, capsule: int, count: int = 2) 
 def strongest_capsules(crystal: CrystalExplanation) -> NDArray[np.int64] | None:
     """Part capsule in whose forming an atom of each orbit has its largest share, (n_orbits,).
 
-    None if all atoms are equivalent: they then share every capsule equally, whatever the network does.
+    None if all atoms are equivalent: they then share every capsule equally, by symmetry.
     """
     if len(crystal.orbits) < 2:
         return None
@@ -160,46 +140,24 @@ def relative_entropy(rows: Array) -> Array:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be explained.
+    """What is to be explained."""
 
-    Attributes
-    ----------
-    model
-        The model, with all its members.
-    member, network
-        The one that is explained: explanations are no means over networks, whose capsules differ.
-    properties
-        Which of the model's properties.
-    """
-
-    model: LoadedModel
+    model: LoadedModel  # with all its members
+    # member, network: the one that is explained: explanations are no means over networks, whose capsules differ
     member: int
     network: SEN
-    properties: tuple[str, ...]
+    properties: tuple[str, ...]  # which of the model's properties
 
 
 def choose(model: str | None, property_name: str | None, member: int = 0) -> Subject:
     """The network to explain, and which of its properties.
 
-    Parameters
-    ----------
-    model
-        Name of a shipped model or a file; None: the shipped model that has the name of the property.
-    property_name
-        What to explain; None: all that a named model predicts, else `DEFAULT_PROPERTY`.
-    member
-        Which network of an ensemble.
+    Raises TargetError: no such property; DomainError: the property is no scalar, the model does not predict it, or the
+    model is of another method; InputError: no such member; WeightsError: the model cannot be loaded.
 
-    Raises
-    ------
-    TargetError
-        No such property.
-    DomainError
-        The property is no scalar, the model does not predict it, or the model is of another method.
-    InputError
-        No such member.
-    WeightsError
-        The model cannot be loaded.
+    `model`: name of a shipped model or a file; None: the shipped model that has the name of the property.
+    `property_name`: what to explain; None: all that a named model predicts, else `DEFAULT_PROPERTY`. `member`: which
+    network of an ensemble.
     """
     wanted = property_name if property_name is not None or model is not None else DEFAULT_PROPERTY
     if wanted is not None and get_property(wanted).rank:
@@ -218,51 +176,38 @@ def choose(model: str | None, property_name: str | None, member: int = 0) -> Sub
     return Subject(loaded, member, network, known if wanted is None else (wanted,))
 
 
-def explain_frames(
-    frames: Iterable[Frame], subject: Subject, settings: Settings
+def explain_structures(
+    structures: Iterable[InputStructure | Failure], subject: Subject, settings: Settings
 ) -> Iterator[CrystalExplanation | Failure]:
-    """Explain a stream of frames in order; a frame that fails is returned with its reason, the rest go on.
+    """Explain a stream of structures in order; one that fails is returned as a `Failure`, the rest go on.
 
-    Parameters
-    ----------
-    frames
-        See `voigt.structures.reading.read`.
-    subject
-        See `choose`.
-    settings
-        `symprec`, `allow_unseen` and `max_edges` are used.
+    `structures`: see `voigt.structures.read`. `subject`: see `choose`. `settings`: `symprec`, `allow_unseen` and
+    `max_edges` are used.
     """
-    chunks = iter(frames)
+    chunks = iter(structures)
     while chunk := list(islice(chunks, CHUNK)):
-        prepared = [_prepare(frame, subject.model, settings) for frame in chunk]
+        prepared = [
+            entry if isinstance(entry, Failure) else prepare(subject.model, entry, settings) for entry in chunk
+        ]
         explained = _explain([entry for entry in prepared if isinstance(entry, Prepared)], subject, settings.max_edges)
-        for frame, entry in zip(chunk, prepared, strict=True):
-            yield Failure(frame, entry) if isinstance(entry, str) else next(explained)
-
-
-def _prepare(frame: Frame, model: LoadedModel, settings: Settings) -> Prepared | str:
-    if frame.atoms is None:
-        return frame.describe()
-    try:
-        return prepare(model, frame.atoms, frame.id, settings)
-    except VoigtError as error:
-        return f"{frame.source}, frame {frame.index}: {error}"
+        for entry in prepared:
+            yield entry if isinstance(entry, Failure) else next(explained)
 
 
 def _explain(prepared: Sequence[Prepared], subject: Subject, max_edges: int) -> Iterator[CrystalExplanation]:
     for indices in pack([entry.graph.num_edges for entry in prepared], max_edges):
         chosen = [prepared[k] for k in indices]
-        found = explain(subject.network, collate([entry.graph for entry in chosen]))
-        for entry, matrices in zip(chosen, found, strict=True):
+        explanations = explain(subject.network, collate([entry.graph for entry in chosen]))
+        for entry, matrices in zip(chosen, explanations, strict=True):
             yield CrystalExplanation(
-                id=entry.id,
-                atoms=entry.atoms,
+                id=entry.structure.id,
+                atoms=entry.structure.atoms,
                 symmetry=entry.symmetry,
-                warnings=entry.warnings,
+                notes=entry.notes,
                 model=subject.model.name,
                 member=subject.member,
                 members=len(subject.model.members),
                 properties=subject.properties,
-                orbits=find_orbits(entry.atoms, entry.symmetry),
+                orbits=find_orbits(entry.structure.atoms, entry.symmetry),
                 matrices=matrices,
             )

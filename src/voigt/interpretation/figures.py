@@ -1,11 +1,7 @@
-"""Figures of one explained crystal: who forms which capsule, and which atom brings what.
-
-Built from Figure objects alone: nothing here touches matplotlib's global state.
-"""
+"""Figures of one explained crystal: who forms which capsule, and which atom brings what."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +13,12 @@ from numpy.typing import NDArray
 
 from voigt.interpretation.crystals import NONE, CrystalExplanation
 from voigt.tensors.properties import PROPERTIES
+from voigt.writers.figures import INK, style_axes, style_bar
 
 Array = NDArray[np.float64]
 
-MOST_ROWS = 60
-"""Crystals with more atoms are drawn with one row for each orbit: rows of equivalent atoms are identical."""
+MOST_ROWS = 60  # crystals with more atoms are drawn with one row for each orbit: rows of equivalent atoms are identical
 
-INK = "#333333"
 _MAP = "viridis"
 _BAR, _SECOND = "#3B6FA5", "#7FA650"
 _LIGHT = "#FFFFFF"
@@ -34,21 +29,11 @@ _TALLEST = 13.0  # inches
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of a heat map.
+    """Rows of a heat map."""
 
-    Attributes
-    ----------
-    atoms
-        (n_rows,) atom whose row of a matrix is drawn.
-    labels
-        One for each row.
-    breaks
-        Rows before which another orbit begins.
-    """
-
-    atoms: tuple[int, ...]
-    labels: tuple[str, ...]
-    breaks: tuple[int, ...]
+    atoms: tuple[int, ...]  # (n_rows,) atom whose row of a matrix is drawn
+    labels: tuple[str, ...]  # one for each row
+    breaks: tuple[int, ...]  # rows before which another orbit begins
 
 
 def crystal_figures(crystal: CrystalExplanation) -> list[tuple[str, Figure]]:
@@ -86,11 +71,11 @@ def assignment_figure(crystal: CrystalExplanation) -> Figure:
     above.bar(range(len(matrices.presence)), matrices.presence, color=_BAR, width=0.8)
     above.set_ylabel("presence", fontsize=8, color=INK)
     above.yaxis.set_major_locator(MaxNLocator(2))
-    _frame(above, ("left", "bottom"))
+    style_axes(above)
     image = _heat(axis, values, rows, height, numbers="{:.0f}")
     _ticks(axis, values.shape[1])
     axis.set_xlabel("part capsule", fontsize=9, color=INK)
-    _colour_bar(figure, image, axis, "share of the atom, %", height)
+    _color_bar(figure, image, axis, "share of the atom, %", height)
     _title(figure, crystal, "Which atoms form which part capsule")
     return figure
 
@@ -108,7 +93,7 @@ def posterior_figure(crystal: CrystalExplanation) -> Figure:
     axis.axvline(objects - 0.5, color=_LIGHT, linewidth=2.0)
     axis.set_xlabel("object capsule", fontsize=9, color=INK)
     axis.set_ylabel("part capsule", fontsize=9, color=INK)
-    _colour_bar(figure, image, axis, "posterior probability", height)
+    _color_bar(figure, image, axis, "posterior probability", height)
     _title(figure, crystal, "Which object explains which part")
     return figure
 
@@ -130,7 +115,7 @@ def presence_figure(crystal: CrystalExplanation) -> Figure:
         _ticks(axis, count)
         axis.set_xlim(-0.7, count - 0.3)
         axis.set_xlabel(f"{kind} capsule", fontsize=9, color=INK)
-        _frame(axis, ("left", "bottom"))
+        style_axes(axis)
     parts.set_ylabel("presence", fontsize=9, color=INK)
     _title(figure, crystal, "Presence of capsules")
     return figure
@@ -151,7 +136,7 @@ def attention_figure(crystal: CrystalExplanation) -> Figure:
         axis.set_title(f"loop {k}", fontsize=8.5, color=INK, loc="left", pad=3)
     axes[-1].set_xlabel("channel", fontsize=9, color=INK)
     axes[-1].xaxis.set_major_locator(MaxNLocator(8, integer=True))
-    _colour_bar(figure, image, axes, "attention × channels", len(loops) * height)
+    _color_bar(figure, image, axes, "attention × channels", len(loops) * height)
     _title(figure, crystal, "Channel attention of the atoms (1: all channels alike)")
     return figure
 
@@ -172,7 +157,7 @@ def shares_figure(crystal: CrystalExplanation) -> Figure:
         axis.set_ylabel(f"share of one atom ({declared.unit})", fontsize=8, color=INK)
         total = crystal.matrices.additive[name]
         axis.set_title(f"{declared.label}: sum {total:.3f} {declared.unit}", fontsize=8.5, color=INK, loc="left")
-        _frame(axis, ("left",))
+        style_axes(axis, ("left",))
         axis.tick_params(axis="x", length=0)
     step = _step(len(places), width - 1.0)
     axes[-1].set_xticks(places[::step], rows.labels[::step], rotation=90 if len(places) > 6 else 0, fontsize=7.5)
@@ -193,9 +178,9 @@ def _heat(
         axis.axhline(place - 0.5, color=_LIGHT, linewidth=2.0 if count <= 30 else 0.6)
     if numbers and count <= _ANNOTATED:
         for (row, column), value in np.ndenumerate(values):
-            colour = _LIGHT if value < 0.6 * top else "#000000"
-            axis.text(column, row, numbers.format(value), ha="center", va="center", fontsize=6.5, color=colour)
-    _frame(axis, ())
+            color = _LIGHT if value < 0.6 * top else "#000000"
+            axis.text(column, row, numbers.format(value), ha="center", va="center", fontsize=6.5, color=color)
+    style_axes(axis, ())
     axis.tick_params(length=0)
     axis.tick_params(axis="y", labelsize=7.5 if count <= 20 else 6)
     return image
@@ -216,20 +201,9 @@ def _ticks(axis: Axes, count: int) -> None:
     axis.tick_params(axis="x", labelsize=7.5, labelcolor=INK)
 
 
-def _frame(axis: Axes, sides: Sequence[str]) -> None:
-    for name, spine in axis.spines.items():
-        spine.set_visible(name in sides)
-        spine.set_linewidth(0.6)
-        spine.set_color(INK)
-    axis.tick_params(labelsize=7.5, width=0.6, length=3, color=INK, labelcolor=INK)
-
-
-def _colour_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label: str, height: float) -> None:
+def _color_bar(figure: Figure, image: AxesImage, axes: Axes | list[Axes], label: str, height: float) -> None:
     """A bar as high as the axes (inches) and always as wide."""
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.01, aspect=7 * height)
-    bar.set_label(label, fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, width=0.6, length=2.5, color=INK, labelcolor=INK)
-    bar.outline.set_visible(False)
+    style_bar(figure.colorbar(image, ax=axes, fraction=0.04, pad=0.01, aspect=7 * height), label, 8)
 
 
 def _title(figure: Figure, crystal: CrystalExplanation, text: str) -> None:

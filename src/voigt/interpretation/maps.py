@@ -1,7 +1,4 @@
-"""Maps of many crystals: their embeddings in the plane, by t-SNE.
-
-Built from Figure objects alone: nothing here touches matplotlib's global state.
-"""
+"""Maps of many crystals: their embeddings in the plane, by t-SNE."""
 
 from __future__ import annotations
 
@@ -13,27 +10,24 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from voigt.errors import DomainError
-from voigt.interpretation.figures import INK
 from voigt.interpretation.measures import standardised
 from voigt.interpretation.sets import Collection, sample
 from voigt.models.sen.heads import SYSTEMS
 from voigt.tensors.properties import PROPERTIES
+from voigt.writers.figures import INK, style_bar
 
 Array = NDArray[np.float64]
 
-FEWEST = 8
-"""A map of fewer crystals says nothing."""
+FEWEST = 8  # a map of fewer crystals says nothing
 
-MOST = 5000
-"""Beyond, a map shows so many, drawn at random."""
+MOST = 5000  # beyond, a map shows so many, drawn at random
 
-NAMED = 60
-"""Points of a map of at most so many crystals carry their ids."""
+NAMED = 60  # points of a map of at most so many crystals carry their ids
 
 SEED = 42
 
-# Okabe and Ito: distinct to colour-blind readers; shapes tell systems apart in grey as well.
-_COLOURS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00")
+# Okabe and Ito: distinct to color-blind readers; shapes keep systems apart in gray as well.
+_COLORS = ("#000000", "#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00")
 _SHAPES = ("X", "v", "s", "^", "P", "D", "o")
 
 
@@ -46,10 +40,7 @@ def check_maps() -> None:
 def tsne(embeddings: Array) -> Array:
     """(n, width) vectors -> (n, 2) by t-SNE of the standardised vectors, always the same for the same input.
 
-    Raises
-    ------
-    DomainError
-        scikit-learn is not installed.
+    Raises DomainError: scikit-learn is not installed.
     """
     check_maps()
     from sklearn.manifold import TSNE
@@ -69,17 +60,19 @@ def set_figures(collection: Collection) -> list[tuple[str, Figure]]:
     chosen = sample(len(collection.ids), MOST)
     place = tsne(collection.embeddings[chosen])
     systems = [collection.systems[k] for k in chosen]
-    found = [("map_crystal_system", system_map(place, systems))]
+    figures = [("map_crystal_system", system_map(place, systems))]
     for name, values in collection.values.items():
-        found.append((f"map_{name}", value_map(place, np.array(values)[chosen], name)))
+        figures.append((f"map_{name}", value_map(place, np.array(values)[chosen], name)))
     if len(chosen) <= NAMED:
-        for _, figure in found:
-            _write_names(figure.axes[0], place, [collection.ids[k] for k in chosen])
-    return found
+        for _, figure in figures:
+            for point, k in zip(place, chosen, strict=True):
+                figure.axes[0].annotate(collection.ids[k], point, (0, 5), textcoords="offset points", ha="center",
+                                        fontsize=5.5, color=INK)
+    return figures
 
 
 def system_map(place: Array, systems: list[str]) -> Figure:
-    """Points (n, 2) coloured by crystal system."""
+    """Points (n, 2) colored by crystal system."""
     figure, axis = _plane(place, "crystal system", 1.6)
     labels = np.array(systems)
     # Frequent systems first: the rare ones lie on top.
@@ -88,7 +81,7 @@ def system_map(place: Array, systems: list[str]) -> Figure:
     for height, name in enumerate(ranked):
         mask, kind = labels == name, SYSTEMS.index(name)
         x, y = place[mask].T
-        handles[name] = axis.scatter(x, y, s=_size(len(place)), c=_COLOURS[kind], marker=_SHAPES[kind],
+        handles[name] = axis.scatter(x, y, s=_size(len(place)), c=_COLORS[kind], marker=_SHAPES[kind],
                                      edgecolors=INK, linewidths=0.25, alpha=0.85, zorder=2 + height)
     shown = [name for name in SYSTEMS if name in handles]
     axis.legend([handles[name] for name in shown], [f"{name} ({systems.count(name)})" for name in shown], fontsize=8,
@@ -97,16 +90,14 @@ def system_map(place: Array, systems: list[str]) -> Figure:
 
 
 def value_map(place: Array, values: Array, name: str) -> Figure:
-    """Points (n, 2) coloured by the predicted value of a property."""
+    """Points (n, 2) colored by the predicted value of a property."""
     declared = PROPERTIES[name]
     figure, axis = _plane(place, f"predicted {declared.label}", 0.9)
     low, high = np.quantile(values, [0.01, 0.99])
     points = axis.scatter(place[:, 0], place[:, 1], s=_size(len(place)), c=values, cmap="viridis", vmin=low, vmax=high,
                           edgecolors=INK, linewidths=0.2, alpha=0.9)
     bar = figure.colorbar(points, ax=axis, fraction=0.045, pad=0.02, extend="both" if len(values) > 100 else "neither")
-    bar.set_label(f"{declared.label} ({declared.unit})", fontsize=8.5, color=INK)
-    bar.ax.tick_params(labelsize=7.5, width=0.6, length=2.5, color=INK, labelcolor=INK)
-    bar.outline.set_visible(False)
+    style_bar(bar, f"{declared.label} ({declared.unit})")
     return figure
 
 
@@ -119,16 +110,9 @@ def _plane(place: Array, what: str, beside: float) -> tuple[Figure, Axes]:
     axis.set_yticks([])
     axis.set_aspect("equal", adjustable="datalim")
     for spine in axis.spines.values():
-        spine.set_linewidth(0.6)
-        spine.set_color("#AAAAAA")
+        spine.set(linewidth=0.6, color="#AAAAAA")
     axis.set_title(f"t-SNE of the embeddings of {len(place)} crystals, by {what}", fontsize=9.5, color=INK)
     return figure, axis
-
-
-def _write_names(axis: Axes, place: Array, names: list[str]) -> None:
-    for point, name in zip(place, names, strict=True):
-        text = axis.annotate(name, point, (0, 5), textcoords="offset points", ha="center", fontsize=5.5)
-        text.set_color(INK)
 
 
 def _size(points: int) -> float:

@@ -72,19 +72,14 @@ def silhouette(distance: Array, labels: Labels) -> float:
 
     A vector that is alone with its label counts 0.
 
-    Parameters
-    ----------
-    distance
-        (n, n).
-    labels
-        (n,), two different ones at least.
+    `distance`: (n, n). `labels`: (n,), two different ones at least.
     """
     _, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     sums = distance @ np.eye(len(sizes))[index]  # of the distances from each vector to each cluster
-    own = np.arange(len(index)), index
-    inside = sums[own] / np.maximum(sizes[index] - 1, 1)
+    home = np.arange(len(index)), index
+    inside = sums[home] / np.maximum(sizes[index] - 1, 1)
     means = sums / sizes
-    means[own] = np.inf
+    means[home] = np.inf
     outside = means.min(axis=1)
     largest = np.maximum(inside, outside)
     scores = np.where(largest > 0, (outside - inside) / np.where(largest > 0, largest, 1.0), 0.0)
@@ -93,25 +88,14 @@ def silhouette(distance: Array, labels: Labels) -> float:
 
 @dataclass(frozen=True)
 class Separation:
-    """How far clusters are apart, and how far they would seem to be by chance.
+    """How far clusters are apart, and how far they would seem to be by chance."""
 
-    Attributes
-    ----------
-    silhouette
-        With the labels.
-    chance, deviation
-        Mean and standard deviation over labels dealt at random.
-    p_value
-        Fraction of these that reach the silhouette, (k + 1) / (permutations + 1).
-    permutations
-        Number of random deals.
-    """
-
-    silhouette: float
+    silhouette: float  # with the labels
+    # chance, deviation: mean and standard deviation over labels dealt at random
     chance: float
     deviation: float
-    p_value: float
-    permutations: int
+    p_value: float  # fraction of these that reach the silhouette, (k + 1) / (permutations + 1)
+    permutations: int  # number of random deals
 
 
 def separation(rows: Array, labels: Labels, permutations: int = 200, seed: int = 0) -> Separation | None:
@@ -137,24 +121,14 @@ def entropy(weights: Array) -> float:
 
 @dataclass(frozen=True)
 class Dependence:
-    """What one label tells of another.
+    """How much one label determines another."""
 
-    Attributes
-    ----------
-    bits
-        Mutual information.
-    normalised
-        Over the mean of the two entropies: 0 to 1, but above 0 by chance where labels are many.
-    adjusted
-        The same after subtracting from both what permuted labels share on average (Vinh, Epps and Bailey 2010):
-        about 0 by chance, 1 if each label determines the other.
-    items, labels
-        Number of pairs, and of different labels of the second kind.
-    """
-
-    bits: float
-    normalised: float
+    bits: float  # mutual information
+    normalised: float  # over the mean of the two entropies: 0 to 1, but above 0 by chance where labels are many
+    # The same after subtracting from both what permuted labels share on average (Vinh, Epps and Bailey 2010): about 0
+    # by chance, 1 if each label determines the other
     adjusted: float
+    # items, labels: number of pairs, and of different labels of the second kind
     items: int
     labels: int
 

@@ -25,6 +25,7 @@ from voigt.interpretation.sets import SetSummary, summary_record
 from voigt.models.sen.heads import SYSTEMS
 from voigt.tensors.properties import PROPERTIES
 from voigt.writers.layout import reduced_formula
+from voigt.writers.records import dump_list, plain
 
 Array = NDArray[np.float64]
 
@@ -32,23 +33,16 @@ Array = NDArray[np.float64]
 def record(crystal: CrystalExplanation, stages: bool = False) -> dict[str, Any]:
     """One crystal as dictionaries, lists, numbers and text.
 
-    Parameters
-    ----------
-    crystal
-        Atoms, part capsules and object capsules are counted from 0. What is not finite becomes null.
-    stages
-        Add the vectors of the atoms before the first loop and after each, the channel attention of each loop, and
-        the probabilities of all space groups.
+    `crystal`: atoms, part capsules and object capsules are counted from 0. What is not finite becomes null. `stages`:
+    add the vectors of the atoms before the first loop and after each, the channel attention of each loop, and the
+    probabilities of all space groups.
     """
     matrices, symmetry = crystal.matrices, crystal.symmetry
-    found = {
+    systems = matrices.crystal_system_probabilities
+    result = {
         "id": crystal.id,
         "formula": reduced_formula(crystal.atoms),
-        "spacegroup": {
-            "number": symmetry.number,
-            "international": symmetry.international,
-            "crystal_system": symmetry.crystal_system,
-        },
+        "spacegroup": {name: getattr(symmetry, name) for name in ("number", "international", "crystal_system")},
         "model": crystal.model,
         "member": crystal.member,
         "predictions": {
@@ -66,15 +60,15 @@ def record(crystal: CrystalExplanation, stages: bool = False) -> dict[str, Any]:
         "object_presence": plain(matrices.object_presence),
         "composition": dict(matrices.element_attention),
         "embedding": plain(matrices.embedding),
-        "crystal_system_probabilities": _named(matrices.crystal_system_probabilities),
+        "crystal_system_probabilities": None if systems is None else dict(zip(SYSTEMS, systems.tolist(), strict=True)),
         "warnings": list(crystal.warnings),
     }
     if stages:
         groups = matrices.space_group_probabilities
-        found["atom_stages"] = [plain(stage) for stage in matrices.atom_stages]
-        found["channel_attention"] = [plain(loop) for loop in matrices.channel_attention]
-        found["space_group_probabilities"] = None if groups is None else plain(groups)
-    return found
+        result["atom_stages"] = [plain(stage) for stage in matrices.atom_stages]
+        result["channel_attention"] = [plain(loop) for loop in matrices.channel_attention]
+        result["space_group_probabilities"] = None if groups is None else plain(groups)
+    return result
 
 
 def write_json(
@@ -85,41 +79,19 @@ def write_json(
 ) -> int:
     """Write {"crystals": [...], "set": ...}, crystal by crystal; returns their number.
 
-    Parameters
-    ----------
-    crystals
-        Consumed one by one.
-    path
-        The file, written whole or not at all.
-    summary
-        Called after the last crystal: figures of the set, None for a single crystal.
-    stages
-        As in `record`.
+    Raises OutputError: the file cannot be written.
 
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
+    `crystals`: consumed one by one. `path`: the file, written whole or not at all. `summary`: called after the last
+    crystal: figures of the set, None for a single crystal. `stages`: as in `record`.
     """
-    count = 0
     with atomic_write(path) as stream:
-        stream.write('{"crystals": [')
-        for crystal in crystals:
-            stream.write("\n" if count == 0 else ",\n")
-            json.dump(record(crystal, stages), stream, allow_nan=False)
-            count += 1
-        found = summary()
-        stream.write('\n],\n"set": ')
-        json.dump(None if found is None else summary_record(found), stream, allow_nan=False)
+        stream.write('{"crystals": ')
+        count = dump_list((record(crystal, stages) for crystal in crystals), stream)
+        figures = summary()
+        stream.write(',\n"set": ')
+        json.dump(None if figures is None else summary_record(figures), stream, allow_nan=False)
         stream.write("}\n")
     return count
-
-
-def plain(array: Array) -> Any:
-    """Nested lists, null where a number is not finite."""
-    objects = np.asarray(array, dtype=np.float64).astype(object)
-    objects[~np.isfinite(array)] = None
-    return objects.tolist()
 
 
 def _atoms(crystal: CrystalExplanation) -> list[dict[str, Any]]:
@@ -163,12 +135,7 @@ def _orbits(crystal: CrystalExplanation) -> list[dict[str, Any]]:
 
 
 def _site(orbit: Orbit) -> dict[str, str]:
-    return {
-        "element": orbit.element,
-        "site": orbit.site,
-        "wyckoff": orbit.wyckoff,
-        "site_symmetry": orbit.site_symmetry,
-    }
+    return {name: getattr(orbit, name) for name in ("element", "site", "wyckoff", "site_symmetry")}
 
 
 def _capsule(crystal: CrystalExplanation, k: int) -> dict[str, Any]:
@@ -186,7 +153,3 @@ def _capsule(crystal: CrystalExplanation, k: int) -> dict[str, Any]:
         "object": {"capsule": NONE if best is None else best, "probability": probability},
         "posterior": plain(matrices.posterior[k]),
     }
-
-
-def _named(probabilities: Array | None) -> dict[str, float] | None:
-    return None if probabilities is None else dict(zip(SYSTEMS, probabilities.tolist(), strict=True))

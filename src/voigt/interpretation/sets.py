@@ -24,8 +24,7 @@ from voigt.models.sen.heads import SYSTEMS
 
 Array = NDArray[np.float64]
 
-SAMPLE = 3000
-"""Distances between pairs are computed for at most so many crystals, drawn at random."""
+SAMPLE = 3000  # distances between pairs are computed for at most so many crystals, drawn at random
 
 SITE_LABELS = ("Wyckoff orbit", "site symmetry", "element")
 
@@ -41,42 +40,23 @@ class Dimension:
 
 @dataclass(frozen=True)
 class SetSummary:
-    """Figures of a set of crystals.
-
-    Attributes
-    ----------
-    crystals
-        How many.
-    systems
-        Crystal system -> number of crystals.
-    separation
-        Silhouette of the embeddings by crystal system; None if there is one system only, or no two
-        crystals of the same.
-    sampled
-        Number of crystals behind it.
-    embedding, stages
-        Effective dimensions of the crystals' vectors, and of the atoms' before the first loop and after each. Of
-        atoms, one of each orbit counts.
-    sites
-        Label of a site -> what it shares with the part capsule in which the atom has its largest share. One atom of
-        each orbit counts; crystals with one orbit are left out, where all atoms have equal shares.
-    presence
-        (parts,) mean presence of each part capsule.
-    presence_entropy
-        Mean and standard deviation over crystals of the entropy of presences, bits.
-    usage_entropy
-        Entropy of the mean presences, bits: above `presence_entropy` as far as crystals use different capsules.
-    """
+    """Figures of a set of crystals."""
 
     crystals: int
-    systems: Mapping[str, int]
+    systems: Mapping[str, int]  # crystal system -> number of crystals
+    # Silhouette of the embeddings by crystal system; None if there is one system only, or no two crystals of the same
     separation: Separation | None
-    sampled: int
+    sampled: int  # number of crystals behind it
+    # embedding, stages: effective dimensions of the crystals' vectors, and of the atoms' before the first loop and
+    # after each. Of atoms, one of each orbit counts.
     embedding: Dimension
     stages: tuple[Dimension, ...]
+    # Label of a site -> what it shares with the part capsule in which the atom has its largest share. One atom of each
+    # orbit counts; crystals with one orbit are left out, where all atoms have equal shares.
     sites: Mapping[str, Dependence | None]
-    presence: Array
-    presence_entropy: tuple[float, float]
+    presence: Array  # (parts,) mean presence of each part capsule
+    presence_entropy: tuple[float, float]  # mean and standard deviation over crystals of the entropy of presences, bits
+    # Entropy of the mean presences, bits: above `presence_entropy` as far as crystals use different capsules
     usage_entropy: float
 
 
@@ -161,7 +141,7 @@ def summary_record(summary: SetSummary) -> dict[str, Any]:
             "atom_stages": [vars(stage) for stage in summary.stages],
         },
         "capsule_and_site": {
-            name.replace(" ", "_"): None if found is None else vars(found) for name, found in summary.sites.items()
+            name.replace(" ", "_"): None if shared is None else vars(shared) for name, shared in summary.sites.items()
         },
         "presence": {
             "mean": summary.presence.tolist(),

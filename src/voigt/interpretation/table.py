@@ -50,7 +50,8 @@ def summary_lines(summary: SetSummary) -> list[Line]:
             [
                 f"{'':16}{'dimensions':>11}{'of':>6}{'vectors':>9}",
                 _dimension_row("embedding", summary.embedding),
-                *(_dimension_row(_stage(k), stage) for k, stage in enumerate(summary.stages)),
+                _dimension_row("atoms, start", summary.stages[0]),
+                *(_dimension_row(f"atoms, loop {k}", stage) for k, stage in enumerate(summary.stages[1:], start=1)),
             ],
             ("vectors of atoms: one of each orbit; n vectors have n - 1 dimensions at most",),
         ),
@@ -58,7 +59,7 @@ def summary_lines(summary: SetSummary) -> list[Line]:
             "Strongest capsule of a site",
             [
                 f"{'':16}{'bits':>8}{'normalised':>12}{'adjusted':>10}{'labels':>8}{'orbits':>8}",
-                *(_dependence_row(name, found) for name, found in summary.sites.items()),
+                *(_dependence_row(name, dependence) for name, dependence in summary.sites.items()),
             ],
             ("mutual information; adjusted: 0 is what chance gives, 1 if each determines the other",),
         ),
@@ -120,10 +121,8 @@ def _site_notes(crystal: CrystalExplanation) -> list[str]:
         total = crystal.matrices.additive[name]
         label, unit = PROPERTIES[name].label, PROPERTIES[name].unit
         whole = f"the shares add up to {_rounded(total)} {unit}"
-        if abs(total - crystal.matrices.prediction[name]) > 5e-4:
-            notes.append(f"{label}: {whole}, the gap if this is an insulator")
-        else:
-            notes.append(f"{label}: {whole}, the prediction")
+        differs = abs(total - crystal.matrices.prediction[name]) > 5e-4
+        notes.append(f"{label}: {whole}, {'the gap if this is an insulator' if differs else 'the prediction'}")
     return notes
 
 
@@ -181,39 +180,35 @@ def _whole(crystal: CrystalExplanation) -> list[str]:
     lines = [f"weights in the composition: {weights}"]
     if matrices.crystal_system_probabilities is not None:
         best = int(matrices.crystal_system_probabilities.argmax())
-        probability, found = matrices.crystal_system_probabilities[best], crystal.symmetry.crystal_system
-        lines.append(f"crystal system recognised: {SYSTEMS[best]} ({probability:.3f}); it is {found}")
+        probability, actual = matrices.crystal_system_probabilities[best], crystal.symmetry.crystal_system
+        lines.append(f"crystal system recognized: {SYSTEMS[best]} ({probability:.3f}); it is {actual}")
     if matrices.space_group_probabilities is not None:
         best = int(matrices.space_group_probabilities.argmax())
         probability, number = matrices.space_group_probabilities[best], crystal.symmetry.number
-        lines.append(f"space group recognised: {best + 1} ({probability:.3f}); it is {number}")
+        lines.append(f"space group recognized: {best + 1} ({probability:.3f}); it is {number}")
     return lines
 
 
 def _separation_rows(summary: SetSummary) -> list[str]:
-    found = summary.separation
-    if found is None:
+    separation = summary.separation
+    if separation is None:
         return ["no silhouette: it needs two systems, one of them with two crystals"]
     sampled = f" ({summary.sampled} crystals drawn at random)" if summary.sampled < summary.crystals else ""
     return [
-        f"silhouette {found.silhouette:.3f}{sampled}",
-        f"with permuted labels {found.chance:.3f} +- {found.deviation:.3f}, p = {found.p_value:.3f}",
+        f"silhouette {separation.silhouette:.3f}{sampled}",
+        f"with permuted labels {separation.chance:.3f} +- {separation.deviation:.3f}, p = {separation.p_value:.3f}",
     ]
 
 
-def _stage(k: int) -> str:
-    return "atoms, start" if k == 0 else f"atoms, loop {k}"
+def _dimension_row(name: str, dimension: Dimension) -> str:
+    return f"{name:16}{dimension.ratio:>11.2f}{dimension.width:>6}{dimension.vectors:>9}"
 
 
-def _dimension_row(name: str, found: Dimension) -> str:
-    return f"{name:16}{found.ratio:>11.2f}{found.width:>6}{found.vectors:>9}"
-
-
-def _dependence_row(name: str, found: Dependence | None) -> str:
-    if found is None:
+def _dependence_row(name: str, dependence: Dependence | None) -> str:
+    if dependence is None:
         return f"{name:16}not defined: in every crystal all atoms are equivalent"
-    numbers = f"{found.bits:>8.3f}{found.normalised:>12.3f}{found.adjusted:>10.3f}"
-    return f"{name:16}{numbers}{found.labels:>8}{found.items:>8}"
+    numbers = f"{dependence.bits:>8.3f}{dependence.normalised:>12.3f}{dependence.adjusted:>10.3f}"
+    return f"{name:16}{numbers}{dependence.labels:>8}{dependence.items:>8}"
 
 
 def _section(title: str, rows: Iterable[str], notes: Sequence[str]) -> list[Line]:

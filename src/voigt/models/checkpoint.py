@@ -29,7 +29,7 @@ DEFAULT_MODEL = "born"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself.
+    """What a model file states about its training.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ class LoadedModel:
     members
         Networks, in evaluation mode.
     card
-        What the file says of itself.
+        What the file states about its training.
     path
         The file; None for networks from memory.
     """
@@ -166,18 +166,17 @@ def _card(stored: Mapping[str, Any]) -> ModelCard:
 
 
 def _restore(network: Network, member: int, tensors: Mapping[str, Tensor], path: Path) -> Network:
-    own: dict[str, nn.Parameter] = dict(network.named_parameters())
-    missing = [name for name in own if f"{member}.{name}" not in tensors]
-    wrong = [
-        name for name in own if name not in missing and tensors[f"{member}.{name}"].shape != own[name].shape
-    ]
+    parameters: dict[str, nn.Parameter] = dict(network.named_parameters())
+    stored = {name: tensors.get(f"{member}.{name}") for name in parameters}
+    missing = [name for name, tensor in stored.items() if tensor is None]
+    wrong = [name for name, tensor in stored.items() if tensor is not None and tensor.shape != parameters[name].shape]
     if missing or wrong:
         raise WeightsError(
             f"{path}: {len(missing)} parameters are missing and {len(wrong)} have another shape "
             f"(first: {(missing + wrong)[0]}); the file does not belong to its hyper-parameters"
         )
     with torch.no_grad():
-        for name, parameter in own.items():
+        for name, parameter in parameters.items():
             parameter.copy_(tensors[f"{member}.{name}"])
     return network.eval()
 

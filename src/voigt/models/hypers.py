@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from voigt.graphs.batch import FrameOptions
+from voigt.graphs import AxesOptions
 
 
 class NetworkHypers(BaseModel):
@@ -19,13 +19,13 @@ class NetworkHypers(BaseModel):
     functionals: tuple[str, ...] = Field(
         (), description="Labels the network is conditioned on; the first is the default. Empty: not conditioned."
     )
-    cutoff: float = Field(5.0, gt=0, description="Radius of the neighbour list, Angstrom.")
+    cutoff: float = Field(5.0, gt=0, description="Radius of the neighbor list, Angstrom.")
     neighbors: Literal["all", "mic"] = Field(
         "all", description="Every periodic image, or only the nearest as the released script (wrong in small cells)."
     )
 
     @property
-    def frame_options(self) -> FrameOptions | None:
+    def axes_options(self) -> AxesOptions | None:
         """Canonical frames that graphs must carry; None: none."""
         return None
 

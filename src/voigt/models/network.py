@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.errors import DomainError
-from voigt.graphs.batch import CrystalBatch, CrystalGraph
+from voigt.graphs import CrystalBatch, CrystalGraph
 from voigt.models.hypers import NetworkHypers
 from voigt.models.readout import Readout
 from voigt.tensors.sum_rule import acoustic_sum_rule
@@ -21,7 +21,7 @@ Outputs = dict[str, Tensor]
 
 
 class Network(nn.Module):
-    """A network with `forward(batch) -> {property name: Cartesian tensor}` in the frame of the input cell.
+    """A network with `forward(batch) -> {property name: Cartesian tensor}` in the axes of the input cell.
 
     Per-atom properties are (n_atoms, 3, 3), per-crystal ones (n_crystals, 3, ...).
     """
@@ -30,8 +30,8 @@ class Network(nn.Module):
     readouts: nn.ModuleDict
 
     def forward_raw(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
-        """The outputs twice: as the network gives them, and after its own sum rule for Born charges."""
-        raise NotImplementedError  # abstract: every method has its own
+        """The outputs twice: as the network gives them, and with Born charges made neutral by its sum rule."""
+        raise NotImplementedError  # abstract
 
     def forward(self, batch: CrystalBatch) -> Outputs:
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
@@ -42,7 +42,7 @@ class Network(nn.Module):
         return self(batch), {}
 
     def prepare_training(self, graphs: Sequence[CrystalGraph]) -> None:
-        """Take from the training crystals what the method's own losses need; most methods need nothing."""
+        """Take from the training crystals what the losses of the method need; most methods need nothing."""
 
     def compile_products(self) -> None:
         """Use torch.compile where it pays; networks without such a place do nothing."""
@@ -54,14 +54,14 @@ class Network(nn.Module):
 
     def readout(self, name: str) -> Readout:
         """The last layers of a property."""
-        found = self.readouts[name]
-        if not isinstance(found, Readout):
+        readout = self.readouts[name]
+        if not isinstance(readout, Readout):
             raise TypeError(f"{name} has no readout")
-        return found
+        return readout
 
 
 def functional_rows(batch: CrystalBatch, functionals: tuple[str, ...]) -> Tensor | None:
-    """Row of the functional embedding for each crystal; an unlabelled crystal gets the default (the first).
+    """Row of the functional embedding for each crystal; an unlabeled crystal gets the default (the first).
 
     Raises
     ------

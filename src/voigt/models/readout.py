@@ -1,23 +1,16 @@
-"""From equivariant node features to Cartesian tensors that respect the physical bounds of a property."""
+"""Last layers of a property: components of its index symmetry, and its physical bounds."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from voigt.models.elements import NUM_ELEMENTS
-from voigt.models.equivariant.layers import initial_weights
-from voigt.models.equivariant.paths import NODE_ROWS, wigner_3j
-from voigt.tensors.irreps import cartesian_basis
+from voigt.tensors.irreps import cartesian_basis, dimension
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.voigt import elastic_from_mandel, elastic_to_mandel
-
-# Types that the nodes do not carry arise from a product of two that they do.
-_PRODUCTS = {"2o": ("1o", "2e"), "3o": ("1o", "2e"), "4e": ("2e", "2e")}
 
 
 class Readout(nn.Module):
@@ -55,9 +48,9 @@ class Readout(nn.Module):
         self.scale = None
         basis = cartesian_basis(prop.formula)
         self.rank, self.shape = prop.rank, prop.shape
-        self.kinds = [str(ir) for mul, ir in o3.Irreps(basis.irreps) for _ in range(mul)]
+        self.kinds = basis.irreps
         self.register_buffer("basis", torch.tensor(basis.matrix), False)
-        sizes = [o3.Irrep(kind).dim for kind in self.kinds]
+        sizes = [dimension(kind) for kind in self.kinds]
         self.scalar_rows = [sum(sizes[:k]) for k, kind in enumerate(self.kinds) if kind == "0e"]
         self.reference = nn.Embedding(NUM_ELEMENTS, self.kinds.count("0e")) if reference else None
         if self.reference is not None:
@@ -68,49 +61,7 @@ class Readout(nn.Module):
         return tensor.reshape(len(tensor), -1) @ self.basis[self.scalar_rows].to(tensor).T
 
 
-class TensorReadout(Readout):
-    """Linear (or, for types absent from the nodes, quadratic) map from node features to Cartesian tensors."""
-
-    def __init__(self, prop: Property, channels: int, init: str, reference: bool, hidden: bool) -> None:
-        super().__init__(prop, reference)
-        self.starts_from_data = init != "uniform"
-        self.weight = initial_weights((len(self.kinds), channels), init)
-        self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))
-        self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
-        for kind in sorted(set(self.kinds) & set(_PRODUCTS)):
-            first, second = _PRODUCTS[kind]
-            coupling = wigner_3j(first, second, kind) * math.sqrt(o3.Irrep(kind).dim)
-            self.register_buffer(f"product_{kind}", coupling, False)
-
-    def forward(self, features: Tensor, numbers: Tensor, high: Mapping[str, Tensor]) -> Tensor:
-        """(n, 12, channels), (n,), {type: (n, dim, channels)} of types beyond the nodes' -> (n, 3, ..., 3)."""
-        scale = 1.0 / math.sqrt(features.shape[-1])
-        scalars = features[:, NODE_ROWS["0e"]]
-        if self.scalar is not None:
-            scalars = scalars + self.scalar(scalars)
-        reference = None if self.reference is None else self.reference(numbers)
-        parts, seen = [], 0
-        for k, kind in enumerate(self.kinds):
-            if kind in _PRODUCTS:
-                first, second = (features[:, NODE_ROWS[name]] for name in _PRODUCTS[kind])
-                coupling = self.get_buffer(f"product_{kind}").to(first.dtype)
-                rows = torch.einsum("ijk,niu,nju->nku", coupling, first, second)
-                if kind in high:
-                    rows = rows + high[kind]
-            else:
-                rows = scalars if kind == "0e" else features[:, NODE_ROWS[kind]]
-            part = (rows @ self.weight[k]) * scale
-            if kind == "0e":
-                part = part + self.bias[seen]
-                if reference is not None:
-                    part = part + reference[:, seen : seen + 1]
-                seen += 1
-            parts.append(part)
-        tensor: Tensor = (torch.cat(parts, dim=1) @ self.basis.to(features.dtype)).view(-1, *self.shape)
-        return tensor
-
-
-def own_readouts(properties: Sequence[str]) -> tuple[str, ...]:
+def readout_names(properties: Sequence[str]) -> tuple[str, ...]:
     """Properties that need a readout: a sum whose first part is predicted too is replaced by its parts.
 
     So eps_total = eps_inf + eps_ionic exactly, and eps_total >= eps_inf since eps_ionic has only positive eigenvalues.
@@ -123,7 +74,7 @@ def own_readouts(properties: Sequence[str]) -> tuple[str, ...]:
 
 
 def assembled(values: Mapping[str, Tensor], properties: Sequence[str]) -> dict[str, Tensor]:
-    """The asked properties in order, sums added up from their parts."""
+    """The requested properties in order, sums added up from their parts."""
     return {
         name: values[name] if name in values else torch.stack([values[p] for p in PROPERTIES[name].sum_of]).sum(dim=0)
         for name in properties
@@ -135,6 +86,7 @@ LARGEST_EXPONENT = 20.0
 
 def _exponential(symmetric: Tensor) -> Tensor:
     """Matrix exponential; a matrix of norm above 20 is scaled back to it, since float32 overflows at 88."""
+    # A symmetric matrix has no eigenvalue above its Frobenius norm, so that scaling by the norm bounds the exponential.
     norm = torch.linalg.matrix_norm(symmetric, keepdim=True)
     exponent = symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT))
     # In single precision the scaling and squaring inside loses three digits.
@@ -154,8 +106,10 @@ def bounded(tensor: Tensor, prop: Property) -> Tensor:
         lifted: Tensor = prop.minimum + nn.functional.softplus(tensor)
         return lifted
     if prop.rank == 2:
+        # exp(S) is symmetric and positive definite, and R exp(S) R^T = exp(R S R^T): the bound turns with the crystal.
         identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)
         return prop.minimum * identity + _exponential(tensor)
+    # In Mandel notation a rotation is an orthogonal 6x6 matrix and eigenvalues are those of the tensor.
     stiffness: Tensor = elastic_from_mandel(_exponential(elastic_to_mandel(tensor)))
     return stiffness
 
@@ -166,6 +120,7 @@ def unbounded(tensor: Tensor, prop: Property) -> Tensor:
         return tensor
     if prop.rank == 0:
         above = (tensor - prop.minimum).clamp(min=1e-2)
+        # log(e^x - 1), which overflows, is x + log(1 - e^-x).
         inverse: Tensor = above + torch.log(-torch.expm1(-above))
         return inverse
     matrix = tensor if prop.rank == 2 else elastic_to_mandel(tensor)

@@ -9,13 +9,15 @@ import ase
 import numpy as np
 import torch
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 from torch import Tensor
 
-from voigt.errors import DomainError
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, build_graph, collate, pack, with_frames
+from voigt.errors import DomainError, InputError
+from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack, with_axes
 from voigt.models.checkpoint import LoadedModel
+from voigt.notes import Failure, Note
+from voigt.prediction.clock import Clock
 from voigt.prediction.result import Prediction, Settings
+from voigt.structures import InputStructure
 from voigt.structures.domain import metal_reason
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.projection import project_atoms, project_crystal, residual
@@ -33,11 +35,10 @@ ROUNDING = 1e-5
 class Prepared:
     """One crystal ready for the network."""
 
-    id: str
-    atoms: ase.Atoms
+    structure: InputStructure
     symmetry: Symmetry
     graph: CrystalGraph
-    warnings: tuple[str, ...]
+    notes: tuple[Note, ...]
 
 
 @dataclass
@@ -72,59 +73,80 @@ class Crystal:
 
 
 def prepare(
-    model: LoadedModel, atoms: ase.Atoms, name: str, settings: Settings, crystal: Crystal | None = None
-) -> Prepared:
+    model: LoadedModel,
+    structure: InputStructure,
+    settings: Settings,
+    crystal: Crystal | None = None,
+    clock: Clock | None = None,
+) -> Prepared | Failure:
     """Check a crystal against the model's domain and build its graph, from what `crystal` already has of it.
 
-    Raises
-    ------
-    DomainError
-        An element outside the training set without `allow_unseen`; an unknown functional.
-    InputError
-        No space group can be found.
+    A failure says that an element is outside the training set (without `allow_unseen`), that the functional is unknown,
+    or that no space group or canonical axes can be found.
     """
-    warnings = []
-    unseen = sorted({int(z) for z in atoms.numbers} - set(model.card.elements))
+    atoms, names = structure.atoms, settings.properties or model.hypers.properties
+    notes = []
+    unseen = tuple(chemical_symbols[z] for z in sorted({int(z) for z in atoms.numbers} - set(model.card.elements)))
+    if unseen and not settings.allow_unseen:
+        known = len(model.card.elements)
+        problem = (
+            f"{', '.join(unseen)} not among the {known} elements that model '{model.name}' was trained on; "
+            "use --allow-unseen to predict all the same"
+        )
+        return structure.failure("unseen_elements", problem, unseen).lacking(names)
     if unseen:
-        names = ", ".join(chemical_symbols[z] for z in unseen)
-        if not settings.allow_unseen:
-            raise DomainError(
-                f"{name}: {names} not among the {len(model.card.elements)} elements that model '{model.name}' was "
-                "trained on; use --allow-unseen to predict all the same"
-            )
-        warnings.append(f"{names} not in the training set of model '{model.name}': do not trust this prediction")
-    functionals = model.hypers.functionals or model.card.functionals
+        text = f"{', '.join(unseen)} not in the training set of model '{model.name}': do not trust this prediction"
+        notes.append(Note("unseen_elements", text, names, unseen))
+    functionals = functionals_of(model)
     if settings.functional is not None and settings.functional not in functionals:
-        known = ", ".join(functionals) or "none"
-        raise DomainError(f"model '{model.name}' knows no functional {settings.functional}; it knows {known}")
+        listed = ", ".join(functionals) or "none"
+        problem = f"model '{model.name}' knows no functional {settings.functional}; it knows {listed}"
+        return structure.failure("unknown_functional", problem).lacking(names)
     crystal = Crystal(atoms, settings.symprec) if crystal is None else crystal
-    symmetry = crystal.symmetry()
-    asked = settings.properties or model.hypers.properties
-    delicate = any(PROPERTIES[entry].insulators_only for entry in asked if entry in PROPERTIES)
+    clock = Clock() if clock is None else clock
+    try:
+        with clock.measure("symmetry"):
+            symmetry = crystal.symmetry()
+        graph = _graph(model, crystal, settings, clock)
+    except InputError as error:
+        return structure.failure("no_symmetry", str(error)).lacking(names)
+    delicate = tuple(name for name in names if name in PROPERTIES and PROPERTIES[name].insulators_only)
     reason = metal_reason(atoms, symmetry) if delicate else None
     if reason is not None:
-        warnings.append(
+        text = (
             f"probably a metal ({reason}): charges, permittivities and piezoelectricity are defined for insulators only"
         )
-    options = model.hypers.frame_options
+        notes.append(Note("likely_metal", text, delicate))
+    return Prepared(structure, symmetry, graph, (*notes, *graph.notes))
+
+
+def _graph(model: LoadedModel, crystal: Crystal, settings: Settings, clock: Clock) -> CrystalGraph:
+    """The graph as the model's network wants it."""
+    options, symmetry = model.hypers.axes_options, crystal.symmetry()
     reduce = settings.symmetrize and (options is None or options.reduce)
-    graph = crystal.graph(model.hypers.cutoff, model.hypers.neighbors == "mic", reduce)
+    with clock.measure("graph"):
+        graph = crystal.graph(model.hypers.cutoff, model.hypers.neighbors == "mic", reduce)
     if options is not None:
         group = symmetry if settings.symmetrize else None
-        graph = with_frames(graph, atoms, replace(options, symprec=settings.symprec), group)
-    graph = replace(
+        with clock.measure("axes"):
+            graph = with_axes(graph, crystal.atoms, replace(options, symprec=settings.symprec), group)
+    return replace(
         graph,
         functional=settings.functional if model.hypers.functionals else None,
         space_group=symmetry.number if settings.symmetrize else 0,
     )
-    return Prepared(name, atoms, symmetry, graph, (*warnings, *graph.warnings))
+
+
+def functionals_of(model: LoadedModel) -> tuple[str, ...]:
+    """Functionals that a model can predict for, the default first; empty if its training data stated none."""
+    return tuple(model.hypers.functionals or model.card.functionals)
 
 
 def predict_prepared(
-    model: LoadedModel, prepared: Sequence[Prepared], settings: Settings
-) -> list[Prediction | str]:
-    """Predict for any number of crystals, batch by batch, in the given order; instead of a prediction the reason why
-    there is none: not enough memory for this crystal alone, or values that are not finite.
+    model: LoadedModel, prepared: Sequence[Prepared], settings: Settings, clock: Clock | None = None
+) -> list[Prediction | Failure]:
+    """Predict for any number of crystals, batch by batch, in the given order; a failure is a crystal that alone does
+    not fit into memory, or whose values are not finite.
 
     Raises
     ------
@@ -138,19 +160,20 @@ def predict_prepared(
             f"model '{model.name}' does not predict {', '.join(absent)}; "
             f"it predicts {', '.join(model.hypers.properties)}"
         )
-    results: list[Prediction | str] = []
+    results: list[Prediction | Failure] = []
     for indices in pack([entry.graph.num_edges for entry in prepared], settings.max_edges):
-        results += _predict_batch(model, [prepared[i] for i in indices], names, settings)
+        results += _predict_batch(model, [prepared[i] for i in indices], names, settings, clock or Clock())
     return results
 
 
 def _predict_batch(
-    model: LoadedModel, chosen: Sequence[Prepared], names: Sequence[str], settings: Settings
-) -> list[Prediction | str]:
+    model: LoadedModel, chosen: Sequence[Prepared], names: Sequence[str], settings: Settings, clock: Clock
+) -> list[Prediction | Failure]:
     """One batch; in halves if it does not fit into memory."""
     try:
-        batch = collate([entry.graph for entry in chosen]).to(model.device)
-        means, corrected, spreads, members = _ensemble(model, batch, names, settings.sum_rule)
+        with clock.measure("network"):
+            batch = collate([entry.graph for entry in chosen]).to(model.device)
+            output = _ensemble(model, batch, names, settings.sum_rule)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -160,59 +183,76 @@ def _predict_batch(
     if exhausted:  # outside the handler, whose traceback keeps the tensors of the failed attempt alive
         if len(chosen) == 1:
             size = chosen[0].graph
-            return [
-                f"{chosen[0].id}: not enough memory for its {size.num_atoms} atoms and {size.num_edges} neighbours; "
+            problem = (
+                f"not enough memory for its {size.num_atoms} atoms and {size.num_edges} neighbours; "
                 "use a machine with more, or a smaller cell"
-            ]
+            )
+            return [chosen[0].structure.failure("memory", problem).lacking(tuple(names))]
         half = len(chosen) // 2
         parts = (chosen[:half], chosen[half:])
-        return [result for part in parts for result in _predict_batch(model, part, names, settings)]
-    starts = np.concatenate([[0], np.cumsum([entry.graph.num_atoms for entry in chosen])])
-    results: list[Prediction | str] = []
-    for k, entry in enumerate(chosen):
-        atoms_rows = slice(int(starts[k]), int(starts[k + 1]))
-        raw = {n: _rows(v, n, k, atoms_rows) for n, v in means.items()}
-        spread = {n: _rows(v, n, k, atoms_rows) for n, v in spreads.items()}
-        neutral = {n: _rows(v, n, k, atoms_rows) for n, v in corrected.items()}
-        wild = [name for name, value in raw.items() if not np.isfinite(value).all()]
-        if wild:
-            results.append(
-                f"{entry.id}: model '{model.name}' gives {', '.join(wild)} that is not finite; "
-                "the crystal is too far from its training set"
-            )
-        else:
-            own = {n: _finished(v[:, k], entry, n, settings) for n, v in members.items()}
-            results.append(replace(_finish(model, entry, raw, neutral, spread, settings), members=own))
-    return results
+        return [result for part in parts for result in _predict_batch(model, part, names, settings, clock)]
+    ends = np.cumsum([entry.graph.num_atoms for entry in chosen]).tolist()
+    rows = [slice(end - entry.graph.num_atoms, end) for end, entry in zip(ends, chosen, strict=True)]
+    with clock.measure("corrections"):
+        return [
+            _result(model, entry, output.of(k, atoms), settings)
+            for k, (entry, atoms) in enumerate(zip(chosen, rows, strict=True))
+        ]
 
 
 def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
-    """Accelerators raise a class of their own, the processor's allocator a RuntimeError that says so."""
+    """Accelerators raise their own exception, the allocator of the processor a RuntimeError with these words."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)
     return "DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text
 
 
-def _ensemble(
-    model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool
-) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Tensor], dict[str, Tensor]]:
-    """Mean over the members before and after their own sum rule, the standard deviation of what is delivered, and
-    what each member says of properties per crystal.
+@dataclass(frozen=True)
+class _Output:
+    """What an ensemble gives, by property; of a batch as tensors, of one crystal as arrays in double precision.
+
+    Attributes
+    ----------
+    raw, neutral
+        Mean over the members before and after the network's sum rule.
+    spread
+        Standard deviation of what is delivered.
+    members
+        (n_members, ...) each member's value of properties per crystal.
     """
+
+    raw: dict[str, Tensor]
+    neutral: dict[str, Tensor]
+    spread: dict[str, Tensor]
+    members: dict[str, Tensor]
+
+    def of(self, crystal: int, atoms: slice) -> _Output:
+        """The part of one crystal of a batch."""
+
+        def cut(values: dict[str, Tensor]) -> dict[str, Tensor]:
+            return {
+                name: value[atoms] if PROPERTIES[name].per == "atom" else value[crystal]
+                for name, value in values.items()
+            }
+
+        members = {name: value[:, crystal] for name, value in self.members.items()}
+        return _Output(cut(self.raw), cut(self.neutral), cut(self.spread), members)
+
+
+def _ensemble(model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool) -> _Output:
     with torch.no_grad():
         outputs = [member.forward_raw(batch) for member in model.members]
-    means, neutral, spreads, members = {}, {}, {}, {}
+    result = _Output({}, {}, {}, {})
     for name in names:
-        raws = torch.stack([raw[name] for raw, _ in outputs]).cpu().double()
-        means[name] = raws.mean(dim=0)
-        stack = torch.stack([own[name] for _, own in outputs]).cpu().double()
-        neutral[name] = stack.mean(dim=0)
+        raw = torch.stack([before[name] for before, _ in outputs]).cpu().double()
+        neutral = torch.stack([after[name] for _, after in outputs]).cpu().double()
+        result.raw[name], result.neutral[name] = raw.mean(dim=0), neutral.mean(dim=0)
         if len(outputs) > 1:
-            spreads[name] = (stack if sum_rule else raws).std(dim=0)
+            result.spread[name] = (neutral if sum_rule else raw).std(dim=0)
             if PROPERTIES[name].per == "crystal":
-                members[name] = stack
-    return means, neutral, spreads, members
+                result.members[name] = neutral
+    return result
 
 
 def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
@@ -222,62 +262,57 @@ def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
     return project_crystal(tensor, rotations, prop.rank)
 
 
-def _finished(members: Tensor, entry: Prepared, name: str, settings: Settings) -> NDArray[np.float64]:
-    """Tensors of one crystal, (n_members, ...), symmetrized if the prediction is."""
-    prop = PROPERTIES[name]
-    if not (settings.symmetrize and prop.rank):
-        return members.numpy()
-    return np.stack([_projected(member, prop, entry.symmetry).numpy() for member in members])
-
-
-def _largest_rms(spread: NDArray[np.float64]) -> float:
-    return float(np.sqrt(np.square(spread).mean(axis=(1, 2))).max())
-
-
-def _rows(value: Tensor, name: str, crystal: int, atoms: slice) -> NDArray[np.float64]:
-    chosen = value[atoms] if PROPERTIES[name].per == "atom" else value[crystal]
-    return chosen.numpy()
-
-
-def _finish(
-    model: LoadedModel,
-    entry: Prepared,
-    raw: dict[str, NDArray[np.float64]],
-    neutral: dict[str, NDArray[np.float64]],
-    spread: dict[str, NDArray[np.float64]],
-    settings: Settings,
-) -> Prediction:
-    warnings = entry.warnings
-    if "born_charges" in spread and (disagreement := _largest_rms(spread["born_charges"])) > SPREAD_WARNING:
-        warnings += (f"the members of the ensemble disagree by up to {disagreement:.2f} e on an atom's Born charges",)
-    values, residuals, drift = {}, {}, None
-    for name, array in raw.items():
+def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Settings) -> Prediction | Failure:
+    """One crystal's prediction after sum rule and projection."""
+    nonfinite = [name for name, value in output.raw.items() if not bool(torch.isfinite(value).all())]
+    if nonfinite:
+        problem = (
+            f"model '{model.name}' gives {', '.join(nonfinite)} that is not finite; "
+            "the crystal is too far from its training set"
+        )
+        return entry.structure.failure("not_finite", problem).lacking(tuple(output.raw))
+    notes = entry.notes
+    if "born_charges" in output.spread and (rms := _largest_rms(output.spread["born_charges"])) > SPREAD_WARNING:
+        text = f"the members of the ensemble disagree by up to {rms:.2f} e on an atom's Born charges"
+        notes += (Note("disagreement", text, ("born_charges",)),)
+    values, members, residuals = {}, {}, {}
+    for name, raw in output.raw.items():
         prop = PROPERTIES[name]
-        tensor = torch.as_tensor(neutral[name] if settings.sum_rule else array)
+        value = output.neutral[name] if settings.sum_rule else raw
+        member_values = output.members.get(name)
         if prop.rank:
-            before = torch.as_tensor(array)
-            residuals[name] = float(residual(before, _projected(before, prop, entry.symmetry), ROUNDING))
-            tensor = _projected(tensor, prop, entry.symmetry) if settings.symmetrize else tensor
-        if name == "born_charges":
-            drift = array.sum(axis=0)
-            if settings.sum_rule:
-                zero = torch.zeros(len(tensor), dtype=torch.int64)
-                charge = torch.tensor([settings.total_charge], dtype=tensor.dtype)
-                tensor = acoustic_sum_rule(tensor, zero, 1, charge, None)
-        values[name] = tensor.numpy()
-    functional = settings.functional or next(iter(model.hypers.functionals or model.card.functionals), None)
+            projected = _projected(raw, prop, entry.symmetry)
+            residuals[name] = float(residual(raw, projected, ROUNDING))
+            if settings.symmetrize:
+                value = _projected(value, prop, entry.symmetry)
+                if member_values is not None:
+                    member_values = torch.stack([_projected(row, prop, entry.symmetry) for row in member_values])
+        if name == "born_charges" and settings.sum_rule:
+            charge = torch.tensor([settings.total_charge], dtype=value.dtype)
+            value = acoustic_sum_rule(value, torch.zeros(len(value), dtype=torch.int64), 1, charge, None)
+        values[name] = value.numpy()
+        if member_values is not None:
+            members[name] = member_values.numpy()
+    charges = output.raw.get("born_charges")
+    functional = settings.functional or next(iter(functionals_of(model)), None)
     return Prediction(
-        id=entry.id,
-        atoms=entry.atoms,
+        id=entry.structure.id,
+        atoms=entry.structure.atoms,
         values=values,
-        raw=raw,
-        spread=spread,
+        raw={name: value.numpy() for name, value in output.raw.items()},
+        spread={name: value.numpy() for name, value in output.spread.items()},
         units={name: PROPERTIES[name].unit for name in values},
-        drift=drift,
+        drift=None if charges is None else charges.sum(dim=0).numpy(),
         residual=residuals,
         symmetry=entry.symmetry,
         symmetrized=settings.symmetrize,
         models=dict.fromkeys(values, model.name),
         functionals=dict.fromkeys(values, functional),
-        warnings=warnings,
+        notes=notes,
+        members=members,
     )
+
+
+def _largest_rms(spread: Tensor) -> float:
+    """Largest root mean square over the nine components of an atom."""
+    return float(spread.square().mean(dim=(1, 2)).sqrt().max())

@@ -1,4 +1,4 @@
-"""Which models answer a request: the one that was named, or those that ship and give the properties asked for."""
+"""Which models answer a request: the one that was named, or the shipped ones that give the requested properties."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from safetensors import SafetensorError, safe_open
 
 from voigt.errors import DomainError, WeightsError
 from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models, load_model
+from voigt.notes import Note
+from voigt.prediction.pipeline import functionals_of
 from voigt.prediction.result import Settings
 from voigt.tensors.properties import get_property
 
@@ -25,13 +27,13 @@ class Share:
         The model.
     settings
         Those of the request, with the properties that this model gives and a functional that it knows.
-    warnings
-        What is to be said of every crystal.
+    notes
+        To add to every crystal.
     """
 
     model: LoadedModel
     settings: Settings
-    warnings: tuple[str, ...] = ()
+    notes: tuple[Note, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Plan:
     Attributes
     ----------
     properties
-        All that is predicted, in the order asked for.
+        All that is predicted, in the requested order.
     shares
         One for each model; no property is in two of them.
     """
@@ -53,7 +55,7 @@ class Plan:
 def choose_models(model: str | Path | LoadedModel | None, settings: Settings) -> Plan:
     """Models for a request, loaded, and what each of them gives.
 
-    A model that is named is the only one. Without, the default model gives all it has; if properties are asked for,
+    A model that is named is the only one. Without a name the default model gives all it has; if properties are requested,
     shipped models share them as `cover` says.
 
     Parameters
@@ -61,7 +63,7 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
     model
         Name of a shipped model, a model file, a loaded model, or None.
     settings
-        `properties` and `functional` are asked for; the rest is passed on.
+        `properties` and `functional` are the request; the rest is passed on.
 
     Raises
     ------
@@ -71,35 +73,41 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
         No model gives a property; no chosen model knows the functional.
     WeightsError
         A model cannot be loaded.
+
+    Examples
+    --------
+    >>> plan = choose_models(None, Settings(properties=("born_charges", "band_gap")))
+    >>> [share.model.name for share in plan.shares]
+    ['born', 'band_gap']
     """
-    wanted = tuple(dict.fromkeys(get_property(name).name for name in settings.properties or ()))
-    if model is None and wanted:
-        parts = [(load_model(name), part) for name, part in cover(wanted, shipped_properties()).items()]
+    requested = tuple(dict.fromkeys(get_property(name).name for name in settings.properties or ()))
+    if model is None and requested:
+        parts = [(load_model(name), part) for name, part in cover(requested, shipped_properties()).items()]
     else:
         loaded = model if isinstance(model, LoadedModel) else load_model(DEFAULT_MODEL if model is None else model)
         known = loaded.hypers.properties
-        absent = [name for name in wanted if name not in known]
+        absent = [name for name in requested if name not in known]
         if absent:
             raise DomainError(
                 f"model '{loaded.name}' does not predict {', '.join(absent)}; it predicts {', '.join(known)}"
             )
-        parts = [(loaded, wanted or known)]
+        parts = [(loaded, requested or known)]
     _check_functional([entry for entry, _ in parts], settings.functional)
     shares = tuple(_share(loaded, part, settings) for loaded, part in parts)
-    return Plan(wanted or shares[0].model.hypers.properties, shares)
+    return Plan(requested or shares[0].model.hypers.properties, shares)
 
 
 def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """Share properties out to models: model name -> what it is asked for, in the order of choice.
+    """Divide properties among models: model name -> its properties, in the order of choice.
 
     Again and again the model that gives most of the properties still missing is taken; of equals the default model,
-    then the first in the alphabet. So eps_inf and eps_total asked together come from one model if one gives both, and
+    then the first in the alphabet. So eps_inf and eps_total requested together come from one model if one gives both, and
     obey eps_total >= eps_inf.
 
     Parameters
     ----------
     properties
-        What is wanted.
+        What is requested.
     offers
         Model name -> what it predicts.
 
@@ -107,6 +115,12 @@ def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dic
     ------
     DomainError
         No model gives a property.
+
+    Examples
+    --------
+    >>> offers = {"born": ["born_charges", "eps_inf"], "dielectric": ["eps_inf", "eps_total"]}
+    >>> cover(["eps_inf", "eps_total"], offers)
+    {'dielectric': ('eps_inf', 'eps_total')}
     """
     absent = [name for name in properties if not any(name in offer for offer in offers.values())]
     if absent:
@@ -145,27 +159,22 @@ def _properties(path: Path) -> tuple[str, ...]:
         raise WeightsError(f"{path} is damaged or no Voigt model ({error}); install voigt again") from error
 
 
-def functionals_of(model: LoadedModel) -> tuple[str, ...]:
-    """Functionals that a model can predict for, the default first; empty if its training data stated none."""
-    return tuple(model.hypers.functionals or model.card.functionals)
-
-
 def _check_functional(models: Sequence[LoadedModel], functional: str | None) -> None:
     known = {model.name: functionals_of(model) for model in models}
     if functional is None or any(functional in names for names in known.values()):
         return
     if len(models) == 1:
-        said = ", ".join(known[models[0].name]) or "none"
-        raise DomainError(f"model '{models[0].name}' knows no functional {functional}; it knows {said}")
-    said = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in known.items())
-    raise DomainError(f"none of the models knows functional {functional}; they know {said}")
+        listed = ", ".join(known[models[0].name]) or "none"
+        raise DomainError(f"model '{models[0].name}' knows no functional {functional}; it knows {listed}")
+    listed = "; ".join(f"{name}: {', '.join(names) or 'none'}" for name, names in known.items())
+    raise DomainError(f"none of the models knows functional {functional}; they know {listed}")
 
 
 def _share(model: LoadedModel, properties: tuple[str, ...], settings: Settings) -> Share:
-    own = replace(settings, properties=properties)
+    share = replace(settings, properties=properties)
     known = functionals_of(model)
     if settings.functional is None or settings.functional in known:
-        return Share(model, own)
+        return Share(model, share)
     default = f"predicted for {known[0]}" if known else "of a functional that its model does not state"
-    warning = f"model '{model.name}' knows no functional {settings.functional}: {', '.join(properties)} {default}"
-    return Share(model, replace(own, functional=None), (warning,))
+    text = f"model '{model.name}' knows no functional {settings.functional}: {', '.join(properties)} {default}"
+    return Share(model, replace(share, functional=None), (Note("unknown_functional", text, properties),))

@@ -1,4 +1,4 @@
-"""What is asked for and what comes back: settings, and the tensors of one crystal with their diagnostics."""
+"""Settings of a prediction and its result: the tensors of one crystal with their diagnostics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
+from voigt.notes import Note
 from voigt.structures.symmetry import Symmetry
 
 ValueT = TypeVar("ValueT")
@@ -38,6 +39,11 @@ class Settings:
         Predict for elements that the model was not trained on.
     max_edges
         Edge budget of one batch.
+
+    Examples
+    --------
+    >>> Settings(properties=("eps_inf",), functional="PBE").symmetrize
+    True
     """
 
     properties: tuple[str, ...] | None = None
@@ -80,9 +86,9 @@ class Prediction:
     models
         Property name -> name of the model that predicted it.
     functionals
-        Property name -> functional that the prediction stands for, None if its model was not told.
-    warnings
-        One sentence each: unseen elements, likely metals, disagreement within the ensemble, properties that one of
+        Property name -> functional that the prediction stands for, None if the model does not depend on it.
+    notes
+        What to know of it: unseen elements, likely metals, disagreement within the ensemble, properties that one of
         several models cannot predict for this crystal.
     members
         Property per crystal -> (n_members, ...) what each member of an ensemble says, symmetrized like `values`, which
@@ -101,11 +107,16 @@ class Prediction:
     symmetrized: bool
     models: Mapping[str, str]
     functionals: Mapping[str, str | None]
-    warnings: tuple[str, ...]
+    notes: tuple[Note, ...]
     members: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences of `notes`."""
+        return tuple(note.text for note in self.notes)
 
-def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[str] = ()) -> Prediction:
+
+def merge(parts: Sequence[Prediction], order: Sequence[str], notes: Sequence[Note] = ()) -> Prediction:
     """One crystal's properties from several models.
 
     Parameters
@@ -114,8 +125,8 @@ def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[
         Predictions of the same crystal, no property in two of them.
     order
         Names of properties in the order of the result; those that no part has are left out.
-    warnings
-        Sentences to add to those of the parts; no sentence is said twice.
+    notes
+        To add to those of the parts; of equal sentences one is kept, which concerns the properties of all.
     """
     names = [name for name in order if any(name in part.values for part in parts)]
     merged = replace(
@@ -130,24 +141,33 @@ def merge(parts: Sequence[Prediction], order: Sequence[str], warnings: Sequence[
         models=_united([part.models for part in parts], names),
         functionals=_united([part.functionals for part in parts], names),
     )
-    sentences = [*(sentence for part in parts for sentence in part.warnings), *warnings, *_contradictions(merged)]
-    return replace(merged, warnings=tuple(dict.fromkeys(sentences)))
+    return replace(merged, notes=_once([*(n for part in parts for n in part.notes), *notes, *_contradictions(merged)]))
+
+
+def _once(notes: Sequence[Note]) -> tuple[Note, ...]:
+    kept: dict[str, Note] = {}
+    for note in notes:
+        earlier = kept.get(note.text, note)
+        properties = tuple(dict.fromkeys([*earlier.properties, *note.properties]))
+        kept[note.text] = replace(earlier, properties=properties)
+    return tuple(kept.values())
 
 
 def _united(mappings: Sequence[Mapping[str, ValueT]], names: Sequence[str]) -> dict[str, ValueT]:
-    everything = {name: value for mapping in mappings for name, value in mapping.items()}
-    return {name: everything[name] for name in names if name in everything}
+    united = {name: value for mapping in mappings for name, value in mapping.items()}
+    return {name: united[name] for name in names if name in united}
 
 
-def _contradictions(prediction: Prediction) -> list[str]:
-    """A network keeps eps_total above its own eps_inf, which binds no other."""
+def _contradictions(prediction: Prediction) -> list[Note]:
+    """One network keeps eps_total above eps_inf; two networks may disagree."""
     if not {"eps_inf", "eps_total"} <= prediction.values.keys():
         return []
     models = prediction.models
     ionic = np.linalg.eigvalsh(prediction.values["eps_total"] - prediction.values["eps_inf"])
     if models["eps_inf"] == models["eps_total"] or ionic.min() >= 0:
         return []
-    return [
+    text = (
         f"eps_total (model '{models['eps_total']}') is below eps_inf (model '{models['eps_inf']}') by up to "
         f"{-ionic.min():.2g}, which cannot be; ask for these two alone to get them from one model"
-    ]
+    )
+    return [Note("contradiction", text, ("eps_inf", "eps_total"))]

@@ -6,14 +6,13 @@ Crystals are taken as transparent and without optical activity or magnetism.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from voigt.errors import DomainError, InputError
-
-Array: TypeAlias = NDArray[np.float64]
+from voigt.response.arrays import Array, positive_largest
 
 INDEX_TOLERANCE = 1e-3
 """Refractive indices closer than this count as equal: far above numerical noise, below common birefringences."""
@@ -67,17 +66,19 @@ def refractive_indices(eps_inf: ArrayLike, tolerance: float = INDEX_TOLERANCE) -
     Parameters
     ----------
     eps_inf
-        (3, 3) relative permittivity with clamped ions; its antisymmetric part is dropped.
+        (3, 3) relative permittivity with clamped ions; its antisymmetric part is dropped. InputError if not finite,
+        DomainError if not positive definite: no light travels.
     tolerance
         Indices closer than this count as equal. Tensors that were not projected onto the crystal's symmetry need a
         larger one.
 
-    Raises
-    ------
-    InputError
-        Not a finite (3, 3) tensor.
-    DomainError
-        Not positive definite: no light travels.
+    Examples
+    --------
+    Quartz, uniaxial and positive:
+
+    >>> light = refractive_indices(np.diag([2.384, 2.384, 2.412]))
+    >>> light.kind, light.sign, light.indices.round(3).tolist()
+    ('uniaxial', 1, [1.544, 1.544, 1.553])
     """
     tensor = np.asarray(eps_inf, dtype=np.float64)
     if tensor.shape != (3, 3) or not np.isfinite(tensor).all():
@@ -86,26 +87,22 @@ def refractive_indices(eps_inf: ArrayLike, tolerance: float = INDEX_TOLERANCE) -
     if values[0] <= 0:
         raise DomainError(f"eps_inf has the eigenvalue {values[0]:.3g}; a transparent crystal has positive ones only")
     indices = np.sqrt(values)
-    axes = _signed(vectors.T)
+    axes = positive_largest(vectors.T)
+    means = float(indices.mean()), float(values.mean())
     kind, sign, optic_axes, axial_angle = _optical_class(indices, axes, tolerance)
-    return Optics(
-        indices=indices,
-        axes=axes,
-        mean_index=float(indices.mean()),
-        mean_permittivity=float(values.mean()),
-        birefringence=float(indices[2] - indices[0]),
-        kind=kind,
-        sign=sign,
-        optic_axes=optic_axes,
-        axial_angle=axial_angle,
-    )
+    return Optics(indices, axes, *means, float(indices[2] - indices[0]), kind, sign, optic_axes, axial_angle)
 
 
 def reflectivity_normal(index: ArrayLike) -> Array:
     """Share of the intensity that a flat face in vacuum reflects at normal incidence: ((n - 1) / (n + 1))^2.
 
-    Fresnel; Born and Wolf, Principles of Optics (1999), section 1.5. Any shape; the light is polarised along the
+    Fresnel; Born and Wolf, Principles of Optics (1999), section 1.5. Any shape; the light is polarized along the
     principal axis of the index.
+
+    Examples
+    --------
+    >>> reflectivity_normal([1.5, 3.0])
+    array([0.04, 0.25])
     """
     n = np.asarray(index, dtype=np.float64)
     return np.asarray(((n - 1) / (n + 1)) ** 2)[()]
@@ -120,15 +117,10 @@ def _optical_class(
     if min(lower, upper) <= tolerance:
         positive = lower < upper
         return "uniaxial", 1 if positive else -1, axes[2:] if positive else axes[:1], 0.0
+    # tan^2 V = sine^2 / cosine^2: the optic axes lie at +-V from the axis of the largest index.
     inverse = indices**-2.0
     sine, cosine = np.sqrt(inverse[0] - inverse[1]), np.sqrt(inverse[1] - inverse[2])
     pair = np.array([cosine * axes[2] + sine * axes[0], cosine * axes[2] - sine * axes[0]])
     from_largest = 2 * np.degrees(np.arctan2(sine, cosine))
     acute = float(min(from_largest, 180 - from_largest))
     return "biaxial", 1 if sine < cosine else -1, pair / np.hypot(sine, cosine), acute
-
-
-def _signed(axes: Array) -> Array:
-    """The rows, with the largest component of each positive."""
-    largest = np.take_along_axis(axes, np.abs(axes).argmax(axis=1)[:, None], axis=1)
-    return np.asarray(axes * np.where(largest < 0, -1.0, 1.0))

@@ -1,26 +1,26 @@
 """From piezoelectric stress constants e (C/m^2) to what is measured and built: d, extremes and coupling factors.
 
-Tensors are Cartesian: e[i, j, k] and d[i, j, k] with i for field or polarisation and j, k for strain or stress. Sign
-and handedness are those of the axes given; tables use the axes of the IEEE standard.
+Tensors are Cartesian: e[i, j, k] and d[i, j, k] with i for field or polarization and j, k for strain or stress. Sign
+and handedness are those of the axes given; tables use the axes of the IEEE standard. e is in C/m^2, stiffness in GPa;
+directions are Cartesian vectors (..., 3) of any length, their leading axes follow those of the tensor in results. Other
+shapes raise InputError, singular elastic tensors DomainError.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import constants
-from scipy.optimize import minimize
 
 from voigt.errors import DomainError, InputError
-from voigt.response.elasticity import compliance, unit_vectors
+from voigt.response.arrays import Array, contracted, unit_vectors
+from voigt.response.cubic_forms import maxima
+from voigt.response.elasticity import compliance
 from voigt.tensors.voigt import piezo_to_voigt, symmetric_to_voigt
 
-Array: TypeAlias = NDArray[np.float64]
-
-_PICOMETRE_PER_VOLT = 1000.0
+_PICOMETER_PER_VOLT = 1000.0
 """One (C/m^2)/GPa is 1e-9 C/N = 1e-9 m/V."""
 _VACUUM = constants.epsilon_0 * 1e12
 """Permittivity of the vacuum in (C/m^2) (pm/V): what e times d is divided by to become a relative permittivity."""
@@ -28,13 +28,13 @@ _VACUUM = constants.epsilon_0 * 1e12
 
 @dataclass(frozen=True)
 class Longitudinal:
-    """Extreme of a longitudinal surface: its value (not negative) and the unit vector (3,) where it is reached.
+    """Largest values (...) of longitudinal surfaces, not negative, and unit vectors (..., 3) where they are reached.
 
     The surface is odd: the opposite direction has the value with the other sign. `direction` is zero where the whole
     surface is.
     """
 
-    value: float
+    value: Array
     direction: Array
 
 
@@ -47,7 +47,7 @@ class Norms:
     frobenius
         Root of the sum of the squares of all 27 components. Independent of the axes.
     spectral
-        Largest polarisation that a strain of norm 1 (sum of squares of all nine components) can cause: the largest
+        Largest polarization that a strain of norm 1 (sum of squares of all nine components) can cause: the largest
         singular value of e as a 3x9 matrix. Independent of the axes.
     spectral_voigt
         Largest singular value of the 3x6 Voigt matrix e[i, J]. Depends on the axes, since shears count once. This is
@@ -64,23 +64,20 @@ def strain_coefficients(piezo: ArrayLike, elastic: ArrayLike) -> Array:
 
     Nye, Physical Properties of Crystals (1985), chapter VII; IEEE Std 176-1987. Take `piezo_total` and the
     elastic tensor with relaxed ions, both at constant field, for what a static experiment sees. A strain of
-    d_ijk E_i follows a field E.
+    d_ijk E_i follows a field E. Leading axes broadcast.
 
-    Parameters
-    ----------
-    piezo
-        (..., 3, 3, 3) e[i, j, k] in C/m^2.
-    elastic
-        (..., 3, 3, 3, 3) stiffness in GPa; leading axes broadcast with those of `piezo`.
+    Examples
+    --------
+    Zincblende: d_14 = e_14 / C_44.
 
-    Raises
-    ------
-    InputError
-        A wrong shape.
-    DomainError
-        A singular elastic tensor.
+    >>> from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
+    >>> d = strain_coefficients(
+    ...     piezo_from_voigt(0.15 * np.eye(3, 6, 3)), elastic_from_voigt(np.diag([100.0, 100, 100, 50, 50, 50]))
+    ... )
+    >>> strain_coefficients_to_voigt(d)[0].round(6)  # pm/V
+    array([0., 0., 0., 3., 0., 0.])
     """
-    return np.asarray(np.einsum("...ilm,...lmjk->...ijk", _checked(piezo), compliance(elastic)) * _PICOMETRE_PER_VOLT)
+    return np.asarray(np.einsum("...ilm,...lmjk->...ijk", _checked(piezo), compliance(elastic)) * _PICOMETER_PER_VOLT)
 
 
 def strain_coefficients_to_voigt(d: ArrayLike) -> Array:
@@ -88,84 +85,93 @@ def strain_coefficients_to_voigt(d: ArrayLike) -> Array:
 
     The shears are doubled, d[x, yz] = d_xyz + d_xzy, because d[i, J] gives engineering strain: with that, e = d C holds
     for the matrices. Nye, Physical Properties of Crystals (1985), chapter VII. (e[i, J] has no such factor.)
+
+    Examples
+    --------
+    >>> d = np.zeros((3, 3, 3))
+    >>> d[0, 1, 2] = d[0, 2, 1] = 1.0
+    >>> strain_coefficients_to_voigt(d)[0]
+    array([0., 0., 0., 2., 0., 0.])
     """
     return np.asarray(symmetric_to_voigt(_checked(d), strain=True))
 
 
 def longitudinal(piezo: ArrayLike, directions: ArrayLike) -> Array:
-    """The longitudinal surface e_ijk n_i n_j n_k: polarisation along n per strain along n.
+    """The longitudinal surface e_ijk n_i n_j n_k: polarization along n per strain along n.
 
     Works for d[i, j, k] as well, where it is the d_33 of a plate cut normal to n.
 
-    Parameters
-    ----------
-    piezo
-        (..., 3, 3, 3).
-    directions
-        (..., 3) Cartesian vectors of any length; their leading axes follow those of `piezo` in the result.
+    Examples
+    --------
+    >>> from voigt.tensors.voigt import piezo_from_voigt
+    >>> longitudinal(piezo_from_voigt(np.eye(3, 6, 3)), [[0, 0, 1], [1, 1, 1]]).round(4)  # zincblende
+    array([0.    , 1.1547])
     """
-    n = unit_vectors(directions)
-    flat = n.reshape(-1, 3)
-    values = np.einsum("...ijk,di,dj,dk->...d", _checked(piezo), flat, flat, flat, optimize=True)
-    return np.asarray(values).reshape((*values.shape[:-1], *n.shape[:-1]))[()]
+    return contracted("...ijk,di,dj,dk->...d", _checked(piezo), directions)
 
 
 def largest_longitudinal(piezo: ArrayLike) -> Longitudinal:
-    """Largest longitudinal response of one tensor (e or d) over all directions, and where it is.
+    """Largest longitudinal response over all directions, and where it is; for e or d with any leading axes.
 
-    The maximum of a cubic form on the sphere is its largest Z-eigenvalue. From many starts by the shifted power method,
-    which climbs (Kolda and Mayo, SIAM J. Matrix Anal. Appl. 32, 1095 (2011)), then polished by BFGS.
+    The maximum of a cubic form on the sphere is its largest Z-eigenvalue, see `voigt.response.cubic_forms`.
 
-    Raises
-    ------
-    InputError
-        Not one (3, 3, 3) tensor.
+    Examples
+    --------
+    Zincblende: the largest response is along [111], 2 e14 / sqrt(3).
+
+    >>> from voigt.tensors.voigt import piezo_from_voigt
+    >>> e = piezo_from_voigt(np.eye(3, 6, 3))
+    >>> round(float(largest_longitudinal(e).value), 6)
+    1.154701
+    >>> largest_longitudinal([e, 2 * e]).value.shape
+    (2,)
     """
     tensor = _checked(piezo)
-    if tensor.ndim != 3:
-        raise InputError(f"largest_longitudinal takes one (3, 3, 3) tensor, not {tensor.shape}")
-    # Only the totally symmetric part matters; it is scaled so that tolerances need no unit.
-    orders = ((0, 1, 2), (1, 2, 0), (2, 0, 1), (0, 2, 1), (2, 1, 0), (1, 0, 2))
-    symmetric = np.mean([tensor.transpose(order) for order in orders], axis=0)
-    scale = np.linalg.norm(symmetric)
-    if scale <= 1e-12 * np.linalg.norm(tensor):  # also where both are zero
-        return Longitudinal(0.0, np.zeros(3))
-    cubic = symmetric / scale
-    points = _sphere(200)
-    for _ in range(200):
-        points = unit_vectors(_squared(cubic, points) + 2 * points)  # a shift of 2 norms makes every step climb
-    best = points[np.argmax(np.einsum("di,di->d", _squared(cubic, points), points))]
-    n = unit_vectors(minimize(_descent, best, args=(cubic,), jac=True, method="BFGS", options={"gtol": 1e-10}).x)
-    return Longitudinal(float(longitudinal(symmetric, n)), n)
+    flat = tensor.reshape(-1, 3, 3, 3)
+    # Only the totally symmetric part matters: j and k are symmetric already, so the mean over the cyclic orders is it.
+    symmetric = (flat + flat.transpose(0, 2, 3, 1) + flat.transpose(0, 3, 1, 2)) / 3
+    norm = np.linalg.norm(symmetric.reshape(-1, 27), axis=1)
+    values, directions = np.zeros(len(flat)), np.zeros((len(flat), 3))
+    rows = np.flatnonzero(norm > 1e-12 * np.linalg.norm(flat.reshape(-1, 27), axis=1))  # the others are zero
+    scale = norm[rows]
+    heights, directions[rows] = maxima(symmetric[rows] / scale[:, None, None, None])
+    values[rows] = scale * heights
+    return Longitudinal(values.reshape(tensor.shape[:-3])[()], directions.reshape(*tensor.shape[:-3], 3))
 
 
 def norms(piezo: ArrayLike) -> Norms:
     """Three sizes of piezoelectric tensors (..., 3, 3, 3), see `Norms`. None of them is a longitudinal response.
 
     `e_ij_max`: de Jong et al., Sci. Data 2, 150053 (2015), and `PiezoelectricDoc` of the Materials Project's emmet.
+
+    Examples
+    --------
+    >>> from voigt.tensors.voigt import piezo_from_voigt
+    >>> sizes = norms(piezo_from_voigt(np.eye(3, 6, 3)))
+    >>> print(f"{sizes.frobenius:.3f} {sizes.spectral:.3f} {sizes.spectral_voigt:.3f}")
+    2.449 1.414 1.000
     """
     tensor = _checked(piezo)
     matrix = tensor.reshape(*tensor.shape[:-2], 9)
     return Norms(
         frobenius=np.linalg.norm(matrix, axis=(-2, -1)),
-        spectral=_largest_singular_value(matrix),
-        spectral_voigt=_largest_singular_value(piezo_to_voigt(tensor)),
+        spectral=np.linalg.norm(matrix, ord=2, axis=(-2, -1)),
+        spectral_voigt=np.linalg.norm(piezo_to_voigt(tensor), ord=2, axis=(-2, -1)),
     )
 
 
 def free_permittivity(piezo: ArrayLike, elastic: ArrayLike, eps_total: ArrayLike) -> Array:
     """Relative permittivity (..., 3, 3) at constant stress: eps_ij + e_ikl d_jkl / eps_0, a crystal free to deform.
 
-    IEEE Std 176-1987; Nye, Physical Properties of Crystals (1985), chapter X.
+    IEEE Std 176-1987; Nye, Physical Properties of Crystals (1985), chapter X. e and stiffness with relaxed ions, the
+    latter at constant field; eps_total (..., 3, 3) static, at constant strain, as a calculation in a fixed cell gives.
 
-    Parameters
-    ----------
-    piezo
-        (..., 3, 3, 3) e with relaxed ions, C/m^2.
-    elastic
-        (..., 3, 3, 3, 3) stiffness with relaxed ions at constant field, GPa.
-    eps_total
-        (..., 3, 3) static relative permittivity at constant strain, as a calculation in a fixed cell gives it.
+    Examples
+    --------
+    >>> from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
+    >>> e, c = piezo_from_voigt(np.eye(3, 6, 3)), elastic_from_voigt(np.diag([100.0, 100, 100, 50, 50, 50]))
+    >>> print(f"{free_permittivity(e, c, 10 * np.eye(3))[0, 0]:.3f}")  # 10 + e_14^2 / (C_44 eps_0)
+    12.259
     """
     eps = np.asarray(eps_total, dtype=np.float64)
     if eps.shape[-2:] != (3, 3):
@@ -181,21 +187,18 @@ def coupling_factor(
 
     k = d_ijk f_i t_j t_k / sqrt(S_tttt eps_0 eps_ff), with S at constant field and eps at constant stress; k^2 is the
     share of the energy that is converted. With f = t = z this is k33, with f = z and t = x it is k31. It keeps the sign
-    of d. IEEE Std 176-1987; Jaffe, Cook and Jaffe, Piezoelectric Ceramics (1971).
+    of d. IEEE Std 176-1987; Jaffe, Cook and Jaffe, Piezoelectric Ceramics (1971). Tensors of one crystal as in
+    `free_permittivity`, and two directions (3,). DomainError if compliance or permittivity along them is not positive.
 
-    Parameters
-    ----------
-    piezo, elastic, eps_total
-        One crystal: (3, 3, 3), (3, 3, 3, 3) and (3, 3), as in `free_permittivity`.
-    field, stress
-        (3,) Cartesian vectors of any length.
+    Examples
+    --------
+    A polar crystal with e_33 alone: k33^2 is the share of e_33^2 / C_33 in the whole permittivity.
 
-    Raises
-    ------
-    InputError
-        A wrong shape.
-    DomainError
-        Compliance or permittivity along the directions is not positive.
+    >>> from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
+    >>> e = piezo_from_voigt(np.diag([0, 0, 1.0, 0, 0, 0])[:3])
+    >>> c = elastic_from_voigt(np.diag([100.0, 100, 100, 50, 50, 50]))
+    >>> print(f"{coupling_factor(e, c, 10 * np.eye(3), [0, 0, 1], [0, 0, 1]):.3f}")
+    0.319
     """
     f, t = unit_vectors(field), unit_vectors(stress)
     if f.shape != (3,) or t.shape != (3,) or _checked(piezo).shape != (3, 3, 3) or np.shape(elastic) != (3, 3, 3, 3):
@@ -206,7 +209,7 @@ def coupling_factor(
         raise DomainError("compliance or permittivity is not positive along these directions; see born_stability")
     d = np.einsum("ijk,i,j,k->", strain_coefficients(piezo, elastic), f, t, t)
     # (pm/V) / sqrt((1/GPa) (C/m^2) (pm/V)) = sqrt(1e-3)
-    return float(d / np.sqrt(softness * _VACUUM * permittivity * _PICOMETRE_PER_VOLT))
+    return float(d / np.sqrt(softness * _VACUUM * permittivity * _PICOMETER_PER_VOLT))
 
 
 def _checked(piezo: ArrayLike) -> Array:
@@ -220,29 +223,3 @@ def _checked(piezo: ArrayLike) -> Array:
     if not np.isfinite(tensor).all():
         raise InputError("a piezoelectric tensor holds components that are not finite")
     return np.asarray((tensor + tensor.swapaxes(-1, -2)) / 2)
-
-
-def _largest_singular_value(matrix: Array) -> Array:
-    return np.asarray(np.linalg.svd(matrix, compute_uv=False), dtype=np.float64)[..., 0][()]
-
-
-def _sphere(count: int) -> Array:
-    """Unit vectors (count, 3) spread evenly: a golden spiral."""
-    heights = 1 - (2 * np.arange(count) + 1) / count
-    turns = np.pi * (1 + np.sqrt(5)) * np.arange(count)
-    radii = np.sqrt(1 - heights**2)
-    return np.stack([radii * np.cos(turns), radii * np.sin(turns), heights], axis=-1)
-
-
-def _squared(cubic: Array, points: Array) -> Array:
-    """cubic_ijk n_j n_k for points (count, 3): a third of the gradient of the cubic form."""
-    return np.asarray(np.einsum("dij,dj->di", np.einsum("ijk,dk->dij", cubic, points), points))
-
-
-def _descent(x: Array, cubic: Array) -> tuple[float, Array]:
-    """Minus the cubic form at the direction of x, and its gradient; independent of the length of x."""
-    length = np.linalg.norm(x)
-    n = x / length
-    half = _squared(cubic, n[None])[0]
-    value = float(half @ n)
-    return -value, -3 * (half - value * n) / length

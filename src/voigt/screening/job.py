@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -15,12 +14,13 @@ from voigt.errors import DomainError, WeightsError
 from voigt.models.checkpoint import LoadedModel, available_models
 from voigt.prediction.plan import Plan, Share, choose_models
 from voigt.prediction.result import Settings
+from voigt.screening.query.criteria import Criteria
 from voigt.screening.query.expressions import Expression, parse
 
 
 @dataclass(frozen=True)
 class Job:
-    """A screening, complete enough for another process to do its share; hashable.
+    """A screening, complete enough for another process to do part of it; hashable.
 
     Attributes
     ----------
@@ -52,24 +52,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Stages:
-    """The models of a job in two stages.
+    """The models of a job in two stages."""
 
-    Attributes
-    ----------
-    plan
-        All of them.
-    first
-        Shares that run for every crystal: those that the prefilter needs, or all.
-    second
-        Shares that run where the prefilter is true.
-    prefilter
-        Parsed; None without.
-    """
-
-    plan: Plan
-    first: tuple[Share, ...]
-    second: tuple[Share, ...]
-    prefilter: Expression | None
+    plan: Plan  # all of them
+    first: tuple[Share, ...]  # shares that run for every crystal: those that the prefilter needs, or all
+    second: tuple[Share, ...]  # shares that run where the prefilter is true
+    prefilter: Expression | None  # parsed; None without
 
 
 def pinned(job: Job) -> Job:
@@ -82,20 +70,34 @@ def pinned(job: Job) -> Job:
         return job  # loading it says what is wrong
 
 
+def for_criteria(job: Job, criteria: Criteria) -> Job:
+    """The job pinned, with the properties that the criteria name if it has neither properties nor a model.
+
+    Raises DomainError: there is nothing to predict, or an expression needs a property that the job does not predict;
+    VoigtError: the job cannot be done, see `stages_of`.
+    """
+    if job.properties is None and job.model is None:
+        if not criteria.properties:
+            raise DomainError(
+                "what is to be predicted? Give --properties, --model, or an expression to --where or --rank"
+            )
+        job = replace(job, properties=criteria.properties)
+    job = pinned(job)
+    known = stages_of(job).plan.properties
+    for option, expression in criteria.by_option:
+        absent = sorted(expression.properties - set(known))
+        if absent:
+            raise DomainError(f"{option} needs {', '.join(absent)}; add it to --properties")
+    return job
+
+
 @lru_cache(maxsize=2)
 def stages_of(job: Job) -> Stages:
     """Load the models of a job, once per process.
 
-    Raises
-    ------
-    TargetError, DomainError, WeightsError
-        See `choose_models`.
-    InputError
-        The prefilter cannot be read.
-    DomainError
-        The prefilter needs nothing that is predicted; the device is not there.
-    WeightsError
-        The model file is another one than that to which the job is `pinned`.
+    Raises TargetError or DomainError or WeightsError: see `choose_models`; InputError: the prefilter cannot be read;
+    DomainError: the prefilter needs nothing that is predicted; the device is not there; WeightsError: the model file is
+    another one than that to which the job is `pinned`.
     """
     prefilter = None if job.prefilter is None else parse(job.prefilter, "--prefilter", "truth")
     properties = job.properties
@@ -106,7 +108,10 @@ def stages_of(job: Job) -> Stages:
     for share in plan.shares:
         if job.digest is not None and file_digest(share.model) != job.digest:
             raise WeightsError(f"{job.model} was changed while it was in use; put it back, or screen into a new folder")
-        _set_up(share.model, job)
+        for member in share.model.members:
+            member.to(torch.device(job.device))
+            if job.compile:
+                member.compile_products()
     if prefilter is None:
         return Stages(plan, plan.shares, (), None)
     if not prefilter.properties:
@@ -122,10 +127,7 @@ def stages_of(job: Job) -> Stages:
 def check_device(name: str) -> None:
     """Find a device that cannot be used before any process starts.
 
-    Raises
-    ------
-    DomainError
-        torch cannot put a tensor there.
+    Raises DomainError: torch cannot put a tensor there.
     """
     try:
         torch.zeros(1, device=name)
@@ -134,15 +136,8 @@ def check_device(name: str) -> None:
         raise DomainError(f"--device {name} cannot be used ({reason}); give cpu or a device that torch sees") from error
 
 
-def _set_up(model: LoadedModel, job: Job) -> None:
-    for member in model.members:
-        member.to(torch.device(job.device))
-        if job.compile:
-            member.compile_products()
-
-
 def describe(job: Job, stages: Stages) -> dict[str, Any]:
-    """What decides the results, as it stands in the manifest: a store takes up the same job only."""
+    """Everything that decides the results, for the manifest: a store continues with the same job only."""
     settings = asdict(replace(job.settings, properties=None))
     del settings["properties"], settings["max_edges"]
     return {
@@ -155,26 +150,18 @@ def describe(job: Job, stages: Stages) -> dict[str, Any]:
                 "name": share.model.name,
                 "sha256": file_digest(share.model),
                 "properties": list(share.settings.properties or ()),
-                "functional": next(iter(_functionals(share)), None),
+                "functional": share.settings.functional or next(iter(known), None),
             }
             for share in stages.plan.shares
+            for known in (share.model.hypers.functionals or share.model.card.functionals,)
         ],
     }
-
-
-def _functionals(share: Share) -> tuple[str, ...]:
-    if share.settings.functional is not None:
-        return (share.settings.functional,)
-    return tuple(share.model.hypers.functionals or share.model.card.functionals)
 
 
 def file_digest(model: LoadedModel) -> str:
     """SHA-256 of a model's file.
 
-    Raises
-    ------
-    WeightsError
-        The model comes from no file, or the file is gone.
+    Raises WeightsError: the model comes from no file, or the file is gone.
     """
     if model.path is None:
         raise WeightsError(f"model '{model.name}' comes from no file; save it first, a screening notes its digest")
@@ -182,22 +169,3 @@ def file_digest(model: LoadedModel) -> str:
         return hashlib.sha256(Path(model.path).read_bytes()).hexdigest()
     except OSError as error:
         raise WeightsError(f"{model.path}: {error.strerror or error}; put the file back") from error
-
-
-def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """One phrase for each thing in which two jobs differ."""
-    old, new = was.get("settings", {}), now["settings"]
-    pairs = [(key, was.get(key), now[key]) for key in ("properties", "prefilter")]
-    pairs += [(key, old.get(key), value) for key, value in new.items()]
-    phrases = [f"{key} was {_plain(before)} and is {_plain(after)}" for key, before, after in pairs if before != after]
-    models = [{entry["name"]: entry["sha256"] for entry in job.get("models", ())} for job in (was, now)]
-    if set(models[0].values()) != set(models[1].values()):
-        texts = [", ".join(f"{name} ({digest[:12]})" for name, digest in known.items()) for known in models]
-        phrases.append(f"models were {texts[0]} and are {texts[1]}")
-    return phrases
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, list):
-        return ", ".join(str(entry) for entry in value)
-    return "none" if value is None else str(value)

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from voigt.screening.compute import Outcome, pieces
+from voigt.errors import DomainError, InputError
+from voigt.screening.compute import pieces
 from voigt.screening.engines.local import run_local
 from voigt.screening.job import Job, describe, pinned, stages_of
-from voigt.screening.sources.collections import Collection
-from voigt.screening.store.changes import Growth, collection_record, compare
-from voigt.screening.store.rows import key_of
+from voigt.screening.query.criteria import Criteria
+from voigt.screening.sources import Collection
+from voigt.screening.store.changes import collection_record, compare
+from voigt.screening.store.rows import Outcome, key_of
 from voigt.screening.store.store import Store, open_store, write_failures
-from voigt.structures.reading import Frame
+from voigt.structures import Input
 
 Engine = Literal["local", "ray"]
 
@@ -40,42 +44,22 @@ class Resources:
     address: str | None = None
 
 
+def _ignore(_: object, /) -> None:
+    """Nothing."""
+
+
 @dataclass(frozen=True)
 class Listener:
-    """What the caller wants to hear.
+    """Functions that are called while a screening runs."""
 
-    Attributes
-    ----------
-    tell
-        Takes one sentence.
-    advance
-        Called with the number of crystals that the store has at the start, then of every part that is written.
-    """
-
-    tell: Callable[[str], None]
-    advance: Callable[[int], None]
-
-
-@dataclass(frozen=True)
-class Wish:
-    """Which crystals are looked for, as written; a report takes it up unless told otherwise.
-
-    Attributes
-    ----------
-    where, rank
-        Expressions, None without.
-    ascending
-        Whether the smallest rank comes first.
-    """
-
-    where: str | None
-    rank: str | None
-    ascending: bool
+    tell: Callable[[str], None] = _ignore  # takes one sentence
+    # Called with the number of crystals that the store has at the start, then of every part that is written
+    advance: Callable[[int], None] = _ignore
 
 
 @dataclass(frozen=True)
 class Summary:
-    """How a session ended.
+    """Result of `screen_collection`.
 
     Attributes
     ----------
@@ -92,37 +76,65 @@ class Summary:
     computed: int
     complete: bool
 
+    def sentence(self, folder: str | Path) -> str:
+        """The same in words."""
+        state = "complete" if self.complete else "stopped at --limit"
+        failed = f", {self.failed} failed ({Path(folder) / 'failed.csv'})" if self.failed else ""
+        return f"{folder}: {self.crystals} crystals{failed}; {self.computed} of this run; {state}"
 
-def screen(
+
+def choose_resources(engine: Engine = "local", workers: int | None = None, address: str | None = None) -> Resources:
+    """Resources as requested; without a number of workers one for each core that this process may use.
+
+    Raises
+    ------
+    DomainError
+        Ray is not installed.
+    """
+    if engine == "ray" and find_spec("ray") is None:
+        raise DomainError('--engine ray needs Ray: pip install "voigt[ray]", or leave it out for this machine alone')
+    # A job scheduler may have limited the cores.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return Resources(engine, workers or cores, address)
+
+
+def check_outside(folder: str | Path, source: str) -> None:
+    """Raise InputError if a store in `folder` would become part of the collection `source`."""
+    if os.path.isdir(source) and Path(folder).resolve().is_relative_to(Path(source).resolve()):
+        raise InputError(f"{folder} lies inside {source} and would become part of it; give a folder outside to -o")
+
+
+def screen_collection(
     collection: Collection,
     folder: str | Path,
     job: Job,
-    resources: Resources,
-    limit: int | None,
-    wish: Wish | None,
-    command: str,
-    listener: Listener,
+    *,
+    resources: Resources | None = None,
+    limit: int | None = None,
+    criteria: Criteria | None = None,
+    command: str = "voigt.screening.screen_collection",
+    listener: Listener | None = None,
 ) -> Summary:
-    """Predict every crystal of a collection that the store in `folder` has not, and store it.
+    """Predict every crystal of a collection that the store in `folder` does not have yet.
 
     Parameters
     ----------
     collection
-        See `voigt.screening.sources.collections.open_collection`.
+        See `voigt.screening.sources.open_collection`.
     folder
         Of the store: new, or one of the same job.
     job
         What is computed.
     resources
-        Where.
+        Where; None: in this process.
     limit
         Stop after so many crystals of the collection; None: all.
-    wish
-        Noted for the report; None: what was noted before stays.
+    criteria
+        Noted for the report; None or empty: what was noted before stays.
     command
         Words of the call, for the manifest.
     listener
-        Progress and messages.
+        Progress and messages; None: silent.
 
     Raises
     ------
@@ -132,53 +144,67 @@ def screen(
         The store cannot be written (full disk, no permission); what is stored stays, and the same call goes on.
     TargetError, DomainError, WeightsError
         The job cannot be done.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from voigt.screening import Job, open_collection
+    >>> with TemporaryDirectory() as folder:
+    ...     summary = screen_collection(open_collection("examples/MgO.vasp"), folder, Job(("band_gap",)))
+    >>> summary.crystals, summary.failed, summary.complete
+    (1, 0, True)
     """
+    resources, listener = resources or Resources(), listener or Listener()
     job = pinned(job)
-    stages = stages_of(job)
-    with open_store(folder, describe(job, stages), collection_record(collection), command) as store:
-        if wish is not None:
-            store.manifest["selection"] = asdict(wish)
-        for sentence in store.damaged:
-            listener.tell(sentence)
-        grown = compare(store, collection, listener.tell)
-        idle = grown is None and store.complete
-        if store.done:
-            listener.tell(f"{folder}: {_state(store, grown, idle)}")
-            listener.advance(len(store.done))
-        stream = _Stream(collection, store, limit)
-        if not idle:
-            with closing(_run(pieces(stream.undone()), job, resources)) as outcomes:
-                for outcome in outcomes:
-                    store.write(outcome)
-                    listener.advance(outcome.results.num_rows + outcome.failures.num_rows)
-        write_failures(store)
-        store.save("stopped" if stream.stopped else "complete")
-        computed = store.session["crystals"] + store.session["failed"]
-        return Summary(store.manifest["crystals"], store.manifest["failed"], computed, not stream.stopped)
+    record = describe(job, stages_of(job))
+    try:
+        with open_store(folder, record, collection_record(collection), command) as store:
+            if criteria is not None and criteria.given:
+                store.manifest["selection"] = criteria.record()
+            for sentence in store.damaged:
+                listener.tell(sentence)
+            grown = compare(store, collection, listener.tell)
+            idle = grown is None and store.complete
+            if store.done:
+                listener.tell(f"{folder}: {_state(store, grown, idle)}")
+                listener.advance(len(store.done))
+            stream = _Stream(collection, store, limit)
+            if not idle:
+                with closing(_run(pieces(stream.undone()), job, resources)) as outcomes:
+                    for outcome in outcomes:
+                        store.write(outcome)
+                        listener.advance(outcome.results.num_rows + outcome.failures.num_rows)
+            write_failures(store)
+            store.save("stopped" if stream.stopped else "complete")
+            computed = store.session["crystals"] + store.session["failed"]
+            return Summary(store.manifest["crystals"], store.manifest["failed"], computed, not stream.stopped)
+    except KeyboardInterrupt:
+        listener.tell(f"interrupted; what is done is in {folder}, the same command goes on")
+        raise
 
 
 @dataclass
 class _Stream:
-    """Frames of a collection that are still to be done, and whether a limit cut it."""
+    """Structures of a collection that are still to be done, and whether a limit cut it."""
 
     collection: Collection
     store: Store
     limit: int | None
     stopped: bool = False
 
-    def undone(self) -> Iterator[Frame]:
+    def undone(self) -> Iterator[Input]:
         start = time.perf_counter()
-        for number, frame in enumerate(self.collection.frames()):
+        for number, entry in enumerate(self.collection.structures()):
             if number == self.limit:
                 self.stopped = True
                 return
-            if key_of(frame) not in self.store.done:
+            if key_of(entry) not in self.store.done:
                 self.store.worked({"reading": time.perf_counter() - start})
-                yield frame
+                yield entry
                 start = time.perf_counter()
 
 
-def _run(work: Iterator[list[Frame]], job: Job, resources: Resources) -> Generator[Outcome]:
+def _run(work: Iterator[list[Input]], job: Job, resources: Resources) -> Generator[Outcome]:
     if resources.engine == "local":
         return run_local(work, job, resources.workers)
     from voigt.screening.engines.ray import run_ray
@@ -186,11 +212,11 @@ def _run(work: Iterator[list[Frame]], job: Job, resources: Resources) -> Generat
     return run_ray(work, job, resources.workers, resources.address)
 
 
-def _state(store: Store, grown: Growth | None, idle: bool) -> str:
+def _state(store: Store, grown: tuple[int, int] | None, idle: bool) -> str:
     done = f"{len(store.done)} crystals are done"
     if idle:
         return f"{done}, which is all of them; nothing to do"
     if grown is None:
         return f"{done}, going on with the rest"
-    mended = f", {grown.mended} that had failed have changed" if grown.mended else ""
-    return f"{done}, {grown.new} of the collection are not{mended}"
+    new, mended = grown
+    return f"{done}, {new} of the collection are not" + (f", {mended} that had failed have changed" if mended else "")

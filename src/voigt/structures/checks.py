@@ -17,7 +17,7 @@ MINIMUM_VOLUME = 1.0
 OCCUPANCY_TOLERANCE = 1e-3
 """Occupancies are printed with three digits or more."""
 DIRECT_ATOMS = 200
-"""Up to here all pairs by numpy are faster than a neighbour list (4 to 16 times for 2 to 128 atoms)."""
+"""Up to here all pairs by numpy are faster than a neighbor list (4 to 16 times for 2 to 128 atoms)."""
 
 
 def problems(atoms: ase.Atoms) -> list[str]:
@@ -35,33 +35,38 @@ def problems(atoms: ase.Atoms) -> list[str]:
     -------
     list of str
         One sentence for each problem: what is wrong, then what to do. Empty if all is well.
+
+    Examples
+    --------
+    >>> problems(ase.Atoms("NaCl", positions=[[0, 0, 0], [2.8, 0, 0]]))
+    ['has no cell; add Lattice="ax ay az bx by bz cx cy cz" and pbc="T T T"']
     """
     if len(atoms) == 0:
         return ["holds no atoms; give at least one atom per cell"]
-    found = _unknown_elements(atoms) + _partial_occupancies(atoms)
+    faults = _unknown_elements(atoms) + _partial_occupancies(atoms)
     positions, cell = atoms.positions, atoms.cell.array
     finite_positions = bool(np.isfinite(positions).all())
     if not finite_positions:
         bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
-        found.append(f"the position of atom {bad} ({_symbol(atoms, bad)}) is not finite; remove the NaN or infinity")
+        faults.append(f"the position of atom {bad} ({_symbol(atoms, bad)}) is not finite; remove the NaN or infinity")
     if not np.isfinite(cell).all():
-        found.append("the cell is not finite; remove the NaN or infinity from the lattice vectors")
-        return found
+        faults.append("the cell is not finite; remove the NaN or infinity from the lattice vectors")
+        return faults
     if not cell.any():
-        found.append('has no cell; add Lattice="ax ay az bx by bz cx cy cz" and pbc="T T T"')
-        return found
+        faults.append('has no cell; add Lattice="ax ay az bx by bz cx cy cz" and pbc="T T T"')
+        return faults
     if not atoms.pbc.all():
         flags = " ".join("T" if periodic else "F" for periodic in atoms.pbc)
-        found.append(f'is not periodic in three dimensions (pbc="{flags}"); set pbc="T T T" if it is a crystal')
+        faults.append(f'is not periodic in three dimensions (pbc="{flags}"); set pbc="T T T" if it is a crystal')
     volume = abs(_determinant(_cofactors(cell), cell)) / len(atoms)
     if volume < MINIMUM_VOLUME:
-        found.append(
+        faults.append(
             f"has a cell of {volume:.3g} Angstrom^3 per atom, less than {MINIMUM_VOLUME:g}; "
             "give three independent lattice vectors, in Angstrom"
         )
     elif finite_positions:
-        found += _close_atoms(atoms)
-    return found
+        faults += _close_atoms(atoms)
+    return faults
 
 
 def unknown_element(symbol: str) -> str:

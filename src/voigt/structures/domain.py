@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import ase
 import numpy as np
 from ase.data import chemical_symbols
 
-from voigt.structures.symmetry import Symmetry
+if TYPE_CHECKING:
+    from voigt.structures.symmetry import Symmetry
 
 _NONMETALS = frozenset(
     chemical_symbols.index(symbol)
@@ -21,7 +24,7 @@ def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
     """Why a crystal is probably a metal, or None.
 
     Two rules: all elements are metals; or the primitive cell holds an odd number of electrons, so that without spin
-    polarisation a band is half filled (a magnetic insulator is then outside the models' domain as well).
+    polarization a band is half filled (a magnetic insulator is then outside the models' domain as well).
 
     Parameters
     ----------
@@ -29,6 +32,15 @@ def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
         Any cell of the crystal.
     symmetry
         Its operations; pure translations tell how many primitive cells it holds.
+
+    Examples
+    --------
+    >>> from voigt.structures import read_one
+    >>> from voigt.structures.symmetry import find_symmetry
+    >>> salt, gold = read_one("examples/NaCl.cif"), ase.Atoms("Au4", cell=[4.08] * 3, pbc=True)
+    >>> gold.set_scaled_positions([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    >>> [metal_reason(atoms, find_symmetry(atoms)) for atoms in (salt, gold)]
+    [None, 'it holds no non-metal']
     """
     numbers = atoms.numbers
     if not any(int(z) in _NONMETALS for z in numbers):

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from voigt.tensors.irreps import cartesian_basis
 from voigt.tensors.projection import project_crystal
 from voigt.tensors.properties import Property
-from voigt.tensors.voigt import elastic_to_voigt, piezo_to_voigt
 
 Rotations = NDArray[np.float64]
 
@@ -45,7 +44,7 @@ class Pattern:
         return int(self.independent.sum())
 
 
-def pattern(rotations: Rotations, prop: Property, tolerance: float = 1e-6) -> Pattern:
+def find_pattern(rotations: Rotations, prop: Property, tolerance: float = 1e-6) -> Pattern:
     """Zeros and independent components that a point group leaves to a property, in the axes of the rotations.
 
     Parameters
@@ -69,19 +68,29 @@ def pattern(rotations: Rotations, prop: Property, tolerance: float = 1e-6) -> Pa
     ------
     ValueError
         The rotations do not form a group.
+
+    Examples
+    --------
+    >>> from voigt.tensors.properties import PROPERTIES
+    >>> mirror = np.diag([1.0, 1.0, -1.0])
+    >>> found = find_pattern(np.stack([np.eye(3), mirror]), PROPERTIES["eps_inf"])
+    >>> found.count, found.zero[0].tolist()
+    (4, [False, False, True])
     """
     group = exact_group(rotations)
+    # Row e of `rows` holds entry e of every tensor that spans the allowed space: how it depends on free parameters.
     allowed = _allowed(group, prop)
     shape = allowed.shape[1:]
-    rows = allowed.reshape(len(allowed), math.prod(shape)).T  # one per entry: how it depends on the free parameters
+    rows = allowed.reshape(len(allowed), math.prod(shape)).T
     zero = np.linalg.norm(rows, axis=1) < tolerance
     independent = np.zeros(len(rows), dtype=bool)
+    # Gram-Schmidt in reading order: an entry is independent if the earlier ones leave it any freedom.
     for index in range(len(rows)):
         freedom = float(np.linalg.norm(rows[index]))
         if freedom > tolerance:
             independent[index] = True
             direction = rows[index] / freedom
-            rows = rows - np.outer(rows @ direction, direction)  # the freedom that this entry leaves to the others
+            rows = rows - np.outer(rows @ direction, direction)
     return Pattern(zero.reshape(shape), independent.reshape(shape), len(group))
 
 
@@ -91,19 +100,24 @@ def exact_group(rotations: Rotations) -> Rotations:
     R_g becomes the orthogonal matrix nearest to the mean of R_gh R_h^T over the group; three times, as each repetition
     squares the error (K. Grove, H. Karcher, E. A. Ruh, Math. Ann. 211, 7 (1974)).
 
-    Raises
-    ------
-    ValueError
-        A product of two rotations is none of them.
+    Raises ValueError: a product of two rotations is none of them.
+
+    Examples
+    --------
+    >>> nearly = np.array([[0.0, -1.0001, 0.0], [0.9999, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> quarter_turns = np.stack([np.linalg.matrix_power(nearly, k) for k in range(4)])
+    >>> bool(np.allclose(exact_group(quarter_turns)[1].round(9), [[0, -1, 0], [1, 0, 0], [0, 0, 1]]))
+    True
     """
     group = _distinct(np.asarray(rotations, dtype=np.float64))
     products = group[:, None] @ group[None, :]
     distances = np.linalg.norm(products[:, :, None] - group, axis=(-2, -1))
     if distances.min(axis=2).max() > _APART:
         raise ValueError(f"{len(group)} rotations are not a group: a product of two is none of them")
-    table = distances.argmin(axis=2)
+    table = distances.argmin(axis=2)  # table[g, h] is the number of the product g h
     for _ in range(3):
         means = np.einsum("ghij,hkj->gik", group[table], group) / len(group)
+        # U V^T of the singular value decomposition is the orthogonal matrix nearest to the mean.
         left, _, right = np.linalg.svd(means)
         group = left @ right
     return np.asarray(group, dtype=np.float64)
@@ -122,8 +136,6 @@ def _allowed(group: Rotations, prop: Property) -> Rotations:
     basis = cartesian_basis(prop.formula).matrix
     tensors = torch.tensor(basis).reshape(-1, *prop.shape)
     projector = project_crystal(tensors, torch.as_tensor(group), prop.rank).numpy().reshape(basis.shape) @ basis.T
+    # Eigenvalues of the projector, written in the orthonormal basis of the index symmetry, are 0 or 1.
     values, vectors = np.linalg.eigh((projector + projector.T) / 2)
-    allowed = (vectors[:, values > 0.5].T @ basis).reshape(-1, *prop.shape)
-    if prop.storage == "voigt":
-        return piezo_to_voigt(allowed) if prop.rank == 3 else elastic_to_voigt(allowed)
-    return allowed
+    return prop.to_storage((vectors[:, values > 0.5].T @ basis).reshape(-1, *prop.shape))

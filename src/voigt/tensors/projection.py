@@ -25,7 +25,14 @@ def rotate(tensor: torch.Tensor, rotation: torch.Tensor, rank: int) -> torch.Ten
         (..., 3, 3); its leading axes broadcast with those of the tensor.
     rank
         Number of Cartesian indices, at most 4; 0 returns the tensor itself.
+
+    Examples
+    --------
+    >>> quarter_turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> rotate(torch.diag(torch.tensor([2.0, 3.0, 4.0])), quarter_turn, 2).diag()
+    tensor([3., 2., 4.])
     """
+    # One index after the other: 3 * 3**rank products each, where all at once would be 9**rank.
     indices = "abcd"[:rank]
     for index in indices:
         tensor = torch.einsum(f"...x{index},...{indices}->...{indices.replace(index, 'x')}", rotation, tensor)
@@ -40,12 +47,19 @@ def project_crystal(tensor: torch.Tensor, rotations: torch.Tensor, rank: int) ->
     tensor
         (..., 3, ..., 3), the last `rank` axes are the tensor's.
     rotations
-        (G, 3, 3) Cartesian rotations of the whole group; repetitions by centring translations do no harm.
+        (G, 3, 3) Cartesian rotations of the whole group; repetitions by centering translations do no harm.
     rank
         Number of Cartesian indices, 0 to 4.
+
+    Examples
+    --------
+    >>> inversion = torch.stack([torch.eye(3), -torch.eye(3)])
+    >>> float(project_crystal(torch.ones(3, 3, 3), inversion, 3).norm())  # no piezoelectricity
+    0.0
     """
     if rank == 0:
         return tensor
+    # The mean over a group is a projector: applying one more operation only reorders the sum.
     leading = tensor.ndim - rank
     return rotate(tensor, rotations.reshape(-1, *(1,) * leading, 3, 3), rank).mean(dim=0)
 
@@ -64,7 +78,16 @@ def project_atoms(z: torch.Tensor, rotations: torch.Tensor, permutations: torch.
         (G, 3, 3) Cartesian rotations of all operations of the space group modulo the cell's translations.
     permutations
         (G, N) int64.
+
+    Examples
+    --------
+    >>> inversion = torch.stack([torch.eye(3), -torch.eye(3)])
+    >>> exchanged = torch.tensor([[0, 1], [1, 0]])  # inversion exchanges the two atoms
+    >>> z = torch.stack([torch.eye(3), 3 * torch.eye(3)])
+    >>> project_atoms(z, inversion, exchanged)[:, 0, 0]
+    tensor([2., 2.])
     """
+    # Of the image of every atom we look up the tensor and turn it back: R^T is the inverse of an orthogonal R.
     chunk = max(1, _ATOM_TENSORS_AT_ONCE // max(1, z.shape[0]))
     total = torch.zeros_like(z)
     for start in range(0, rotations.shape[0], chunk):
@@ -83,6 +106,12 @@ def residual(tensor: torch.Tensor, projected: torch.Tensor, floor: float = 0.0) 
     floor
         A tensor whose norm is not above it, in its own unit, is rounding and has residual 0: such as the piezoelectric
         tensor of a centrosymmetric crystal, of which symmetry forbids everything.
+
+    Examples
+    --------
+    >>> tensor = torch.tensor([[2.0, 0.6], [0.0, 1.0]])
+    >>> round(residual(tensor, torch.diag(tensor.diag())), 3)
+    0.259
     """
     norm = float(tensor.norm())
     return float((tensor - projected).norm()) / norm if norm > floor else 0.0
@@ -102,11 +131,19 @@ def independent_components(rotations: torch.Tensor, formula: str) -> int:
     ------
     ValueError
         The average is not a projector: the rotations do not form a group.
+
+    Examples
+    --------
+    >>> independent_components(torch.eye(3)[None], "ijkl=jikl=klij")  # triclinic
+    21
     """
+    # The trace of a projector is the dimension of the space that it projects onto. It is written in the basis of the
+    # formula, which leaves out the tensors that index symmetry forbids already.
     rank = formula_rank(formula)
     basis = torch.tensor(cartesian_basis(formula).matrix, dtype=torch.float64)
     images = project_crystal(basis.reshape(-1, *(3,) * rank), rotations.detach().to("cpu", torch.float64), rank)
     projector = images.reshape(basis.shape) @ basis.T
+    # The average over rotations that are closed under products is a projector: P^2 = P.
     defect = float((projector @ projector - projector).abs().max())
     if defect > 1e-4:
         raise ValueError(f"{rotations.shape[0]} rotations are not a group: projecting twice differs by {defect:.2g}")

@@ -20,6 +20,12 @@ def charge_drift(z: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int)
         (N,) int64 index of each atom's crystal.
     num_crystals
         B.
+
+    Examples
+    --------
+    >>> z = torch.stack([2.1 * torch.eye(3), -2.0 * torch.eye(3)])
+    >>> charge_drift(z, torch.tensor([0, 0]), 1)[0].diag()
+    tensor([0.1000, 0.1000, 0.1000])
     """
     return _sum_per_crystal(z, atom_crystal, num_crystals)
 
@@ -44,22 +50,29 @@ def acoustic_sum_rule(
     total_charge
         (B,) net charge Q of each cell, unit e; None is neutral.
     weights
-        (N,) non-negative, normalised here within each crystal; None is equal weights (Eq. 49). A crystal whose weights
+        (N,) non-negative, normalized here within each crystal; None is equal weights (Eq. 49). A crystal whose weights
         are all zero gets equal ones.
 
     Returns
     -------
     Tensor
         (N, 3, 3), whose sum over each crystal is Q times the identity.
+
+    Examples
+    --------
+    >>> z = torch.stack([2.1 * torch.eye(3), -2.0 * torch.eye(3)])
+    >>> acoustic_sum_rule(z, torch.tensor([0, 0]), 1)[:, 0, 0]
+    tensor([ 2.0500, -2.0500])
     """
+    # A rigid shift of a neutral crystal makes no polarization; one of charge Q moves Q along: sum_j Z_j = Q 1.
     excess = charge_drift(z, atom_crystal, num_crystals)
     if total_charge is not None:
         excess = excess - total_charge.to(z)[:, None, None] * torch.eye(3, dtype=z.dtype, device=z.device)
-    shares = _normalised(z.new_ones(z.shape[0]) if weights is None else weights.to(z), atom_crystal, num_crystals)
+    shares = _normalized(z.new_ones(z.shape[0]) if weights is None else weights.to(z), atom_crystal, num_crystals)
     return z - shares[:, None, None] * excess[atom_crystal]
 
 
-def _normalised(weights: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:
+def _normalized(weights: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:
     """Weights (N,) that sum to one in each crystal, equal where all of a crystal's weights are zero."""
     empty = (_sum_per_crystal(weights, atom_crystal, num_crystals) == 0)[atom_crystal]
     # Replacing the weights, not the quotients, keeps 0/0 out of the gradient.

@@ -71,7 +71,7 @@ class Checkpoints(ModelCheckpoint):
 
 
 class RunRecord(Callback):
-    """What the run is and how it fares: in every checkpoint, and as a table with one row per validation.
+    """What the run is and how far it has come: in every checkpoint, and as a table with one row per validation.
 
     Rows and the state of torch's random numbers (by which networks choose frames) travel in the checkpoint, so that a
     resumed run goes on with the table that it left and draws what the lost one would have drawn. So does the time
@@ -142,8 +142,8 @@ class ProgressLines(Callback):
 
 
 def _figures(trainer: lightning.Trainer) -> dict[str, float]:
-    found = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    return {key: found[key] for key in sorted(found) if key.startswith(("train/", "val/"))}
+    figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
+    return {key: figures[key] for key in sorted(figures) if key.startswith(("train/", "val/"))}
 
 
 def progress_callbacks() -> list[Any]:

@@ -75,10 +75,10 @@ def cross_validate(recipe: Recipe, folds: int, folder: str | Path, resume: bool 
     folder = Path(folder)
     results = []
     for k, data in enumerate(fold_data(read_data(recipe), recipe, folds)):
-        own = folder / f"fold-{k}"
-        started = (own / "checkpoints" / "last.ckpt").is_file()
+        place = folder / f"fold-{k}"
+        started = (place / "checkpoints" / "last.ckpt").is_file()
         seeded = recipe.model_copy(update={"seed": recipe.seed + k})
-        results.append(train(seeded, own, resume=resume and started, data=data))
+        results.append(train(seeded, place, resume=resume and started, data=data))
     return CrossValidation(tuple(results), *_summary([result.metrics for result in results]))
 
 

@@ -11,11 +11,11 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from voigt.data.labelled import LabelledCrystal, file_digest, read_labelled
-from voigt.data.splits import Parts, block_split, fold_split, formula_split, hash_place, stored_split
-from voigt.data.table import Crystals, JoinedCrystals, as_crystals
+from voigt.data.labelled import Crystals, JoinedCrystals, LabelledCrystal, as_crystals, file_digest
+from voigt.data.reading import read_labelled
+from voigt.data.splits import Parts, SplitSettings, check_filled, hash_place, split_crystals
 from voigt.errors import InputError, RecipeError, TargetError
-from voigt.graphs.batch import CrystalBatch, CrystalGraph, collate, pack
+from voigt.graphs import CrystalBatch, CrystalGraph, collate, pack
 from voigt.graphs.building import GraphOptions, structure_graph
 from voigt.tensors.properties import PROPERTIES
 from voigt.training.graph_store import (
@@ -26,7 +26,7 @@ from voigt.training.graph_store import (
     open_or_build,
     store_key,
 )
-from voigt.training.recipe import Recipe, SplitSettings
+from voigt.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -80,16 +80,16 @@ def read_data(recipe: Recipe) -> TrainingData:
     parts: Parts = {"train": [], "val": [], "test": []}
     for source, path in zip(recipe.data, paths, strict=True):
         names = list(recipe.targets) if source.targets is None else list(source.targets)
-        own = as_crystals(read_labelled(path, names, source.where, source.functional, source.max_atoms))
-        split = split_crystals(own, recipe.split)
+        crystals = as_crystals(read_labelled(path, names, source.where, source.functional, source.max_atoms))
+        split = check_filled(split_crystals(crystals, recipe.split))
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
                 chosen = np.random.default_rng(recipe.split.seed).permutation(split[part])[:count]
                 split[part] = sorted(chosen.tolist())
         for name, members in split.items():
             parts[name] += [total + i for i in members]
-        files.append(own)
-        total += len(own)
+        files.append(crystals)
+        total += len(crystals)
     crystals = files[0] if len(files) == 1 else JoinedCrystals(files)
     largest = recipe.split.max_train_atoms
     if largest is not None:
@@ -111,22 +111,22 @@ def _first(crystals: Crystals, members: list[int], settings: SplitSettings, coun
 
 def _check_functionals(recipe: Recipe, crystals: Crystals) -> None:
     """Labels of different functionals differ systematically: they are told apart or refused, never mixed silently."""
-    found = {functional or "none stated" for functional in crystals.functionals()}
+    stated = {functional or "none stated" for functional in crystals.functionals()}
     known = set(recipe.model.functionals)
-    if known and found - known:
+    if known and stated - known:
         raise RecipeError(
-            f"the data have labels of functional {', '.join(sorted(found - known))}, model.functionals is "
+            f"the data have labels of functional {', '.join(sorted(stated - known))}, model.functionals is "
             f"{', '.join(recipe.model.functionals)}; add it there, or state the functional of a file under data"
         )
-    if not known and len(found) > 1:
+    if not known and len(stated) > 1:
         raise RecipeError(
-            f"the data mix the functionals {', '.join(sorted(found))}; state that of every file under data and list "
+            f"the data mix the functionals {', '.join(sorted(stated))}; state that of every file under data and list "
             "them in model.functionals, so that the network tells them apart, or train on one of them"
         )
 
 
 def check_parts(data: TrainingData, recipe: Recipe) -> None:
-    """See that there is something to learn from and to be judged by.
+    """Check that there is something to learn from and to be judged by.
 
     Raises
     ------
@@ -134,41 +134,14 @@ def check_parts(data: TrainingData, recipe: Recipe) -> None:
         No training or no validation crystal has a label of some target.
     """
     chosen = {part: data.select(part) for part in ("train", "val")}
-    bare = [
+    without = [
         f"'{name}' in {part}"
         for name in recipe.targets
         for part, crystals in chosen.items()
         if not crystals.has_label(name)
     ]
-    if bare:
-        raise TargetError(f"no crystal has a label {', '.join(bare)}; give more data or another split")
-
-
-def split_crystals(crystals: Sequence[LabelledCrystal], settings: SplitSettings) -> Parts:
-    """Apply the split of a recipe to the crystals of one file."""
-    columns = as_crystals(crystals)
-    if settings.kind == "stored":
-        return stored_split(columns.splits())
-    if settings.kind == "formula":
-        return formula_split(columns.groups(), settings.fractions, settings.seed)
-    if settings.kind == "folds":
-        folds = _fold_numbers(columns, settings.column or "")
-        return fold_split(folds, columns.ids(), settings.fold, settings.val_fraction, settings.seed)
-    return block_split(len(crystals), settings.fractions, settings.gap)
-
-
-def _fold_numbers(crystals: Crystals, column: str) -> list[int | None]:
-    values = crystals.column(column)
-    wrong = next((value for value in values if value is not None and not _is_whole(value)), None)
-    if wrong is not None:
-        raise TargetError(f"info key '{column}' must be a fold number, found {wrong!r}; correct split.column")
-    if all(value is None for value in values):
-        raise TargetError(f"no crystal has the info key '{column}'; correct split.column in the recipe")
-    return [None if value is None else int(value) for value in values]
-
-
-def _is_whole(value: object) -> bool:
-    return isinstance(value, int | float | np.integer | np.floating) and value == np.floor(value)
+    if without:
+        raise TargetError(f"no crystal has a label {', '.join(without)}; give more data or another split")
 
 
 def training_graph(crystal: LabelledCrystal, recipe: Recipe) -> CrystalGraph:
@@ -192,7 +165,7 @@ def graph_options(recipe: Recipe) -> GraphOptions:
         cutoff=hypers.cutoff,
         neighbors=hypers.neighbors,
         symprec=recipe.symmetry,
-        frame=hypers.frame_options,
+        frame=hypers.axes_options,
         precision=recipe.precision,
         rotations=hypers.uses_rotations,
     )

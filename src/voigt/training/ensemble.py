@@ -27,12 +27,12 @@ def train_ensemble(recipe: Recipe, members: int, folder: str | Path, resume: boo
     sources = 1 if recipe.finetune is None else len(load_model(recipe.finetune).members)
     files = []
     for k in range(members):
-        own = folder / f"member-{k}"
-        file = own / f"{recipe.name}.safetensors"
+        place = folder / f"member-{k}"
+        file = place / f"{recipe.name}.safetensors"
         if not (resume and file.is_file()):
-            started = (own / "checkpoints" / "last.ckpt").is_file()
+            started = (place / "checkpoints" / "last.ckpt").is_file()
             seeded = recipe.model_copy(update={"seed": recipe.seed + k, "member": (recipe.member + k) % sources})
-            train(seeded, own, resume=resume and started, data=data)
+            train(seeded, place, resume=resume and started, data=data)
         files.append(file)
     return join_models(files, folder / f"{recipe.name}.safetensors")
 
@@ -50,7 +50,7 @@ def join_models(files: Sequence[str | Path], path: str | Path) -> Path:
     loaded = [load_model(file) for file in files]
     first = loaded[0]
     for other in loaded[1:]:
-        for key in ("properties", "functionals", "cutoff", "neighbors", "frame_options"):
+        for key in ("properties", "functionals", "cutoff", "neighbors", "axes_options"):
             if getattr(other.hypers, key) != getattr(first.hypers, key):
                 raise RecipeError(f"{files[0]} and {other.name} differ in {key}; an ensemble needs the same")
     keys = set(first.card.metrics).intersection(*(entry.card.metrics for entry in loaded))

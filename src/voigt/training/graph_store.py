@@ -13,10 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voigt.data.labelled import LabelledCrystal
-from voigt.data.table import Label, Labels
+from voigt.data.labelled import Label, LabelledCrystal, Labels
 from voigt.errors import RecipeError
-from voigt.graphs.batch import CrystalGraph
+from voigt.graphs import CrystalGraph
 from voigt.graphs.building import FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
 from voigt.tensors.properties import PROPERTIES, Property
 
@@ -250,13 +249,13 @@ def open_or_build(
     folder = Path(folder)
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         build_store(folder, crystals, key, processes)
-    found = read_manifest(folder)["key"]
-    wanted = dict(key)
-    if found.get("rotations"):
-        wanted["rotations"] = True  # a store with rotations serves networks that need none
-    changed = [name for name in wanted if found.get(name) != wanted[name]]
+    stored = read_manifest(folder)["key"]
+    required = dict(key)
+    if stored.get("rotations"):
+        required["rotations"] = True  # a store with rotations serves networks that need none
+    changed = [name for name in required if stored.get(name) != required[name]]
     if changed:
-        listing = ", ".join(f"{name} = {found.get(name)!r} instead of {wanted[name]!r}" for name in changed)
+        listing = ", ".join(f"{name} = {stored.get(name)!r} instead of {required[name]!r}" for name in changed)
         raise RecipeError(
             f"the graph store {folder} was made with {listing}; give graph_store another folder, or remove this one"
         )

@@ -32,10 +32,10 @@ def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> T
     predicted, label = predicted[present], label[present]
     if settings.loss in ("relative", "log"):
         compare = _relative if settings.loss == "relative" else _logarithmic
-        own = compare(predicted, label, settings.scale)
+        losses = compare(predicted, label, settings.scale)
         if settings.sign_cost is not None:
-            own = torch.minimum(own, compare(predicted, -label, settings.scale) + settings.sign_cost)
-        return own.mean()
+            losses = torch.minimum(losses, compare(predicted, -label, settings.scale) + settings.sign_cost)
+        return losses.mean()
     difference = (predicted - label) / settings.scale
     if settings.loss == "l1":
         return difference.abs().mean()
@@ -51,7 +51,7 @@ def _relative(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
 
 
 def _logarithmic(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
-    """Difference of the logarithms of the norms, plus that of the normalised tensors."""
+    """Difference of the logarithms of the norms, plus that of the normalized tensors."""
     sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=LOG_FLOOR * scale) for tensor in (predicted, label)]
     shape = torch.linalg.vector_norm(predicted / sizes[0][:, None] - label / sizes[1][:, None], dim=1)
     result: Tensor = torch.log(sizes[0] / sizes[1]).abs() + shape

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from voigt.errors import RecipeError
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.network import Network
 from voigt.training.losses import tensor_loss, total_loss
 from voigt.training.recipe import OptimizerSettings, Recipe
@@ -31,10 +31,10 @@ class TrainingModule(lightning.LightningModule):
         self.sums: dict[str, list[tuple[float, int]]] = {}
 
     def training_step(self, batch: CrystalBatch, _index: int) -> Tensor:
-        outputs, own = self.network.training_pass(batch)
+        outputs, regularizers = self.network.training_pass(batch)
         loss, parts = total_loss(outputs, batch.targets, self.recipe.targets)
-        loss = loss + sum(own.values())
-        parts |= own
+        loss = loss + sum(regularizers.values())
+        parts |= regularizers
         self.finite = bool(torch.isfinite(loss))
         if self.finite:
             figures = {f"train/{name}": value.detach() for name, value in parts.items()}
@@ -77,8 +77,8 @@ class TrainingModule(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         means = {key: sum(v * n for v, n in rows) / sum(n for _, n in rows) for key, rows in self.sums.items()}
-        wanted = {name: settings for name, settings in self.recipe.targets.items() if not settings.auxiliary}
-        loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in wanted.items())
+        kept = {name: settings for name, settings in self.recipe.targets.items() if not settings.auxiliary}
+        loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in kept.items())
         self.log_dict({"val/loss": loss, **means}, batch_size=1)
 
     def configure_optimizers(self) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from voigt.data.splits import SplitSettings
 from voigt.errors import RecipeError
 from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
 from voigt.tensors.properties import PROPERTIES
@@ -22,8 +23,8 @@ class DataSource(_Section):
     """One labelled file (extended XYZ, or Parquet with columns numbers, cell, frac)."""
 
     path: str = Field(description="File, relative to the data folder.")
-    where: str | None = Field(None, description="Keep frames whose info key of this name is true (e.g. closed_shell).")
-    functional: str | None = Field(None, description="Functional of frames that state none.")
+    where: str | None = Field(None, description="Keep crystals whose info key of this name is true: closed_shell.")
+    functional: str | None = Field(None, description="Functional of crystals that state none.")
     targets: tuple[str, ...] | None = Field(
         None, description="Which of the recipe's targets this file has; by default all of them."
     )
@@ -35,47 +36,6 @@ class DataSource(_Section):
     )
 
 
-class SplitSettings(_Section):
-    """How training, validation and test crystals are told apart."""
-
-    kind: Literal["stored", "formula", "blocks", "folds"] = Field(
-        "stored",
-        description="'stored': info key split; 'formula': by a hash of the reduced formula; 'blocks': consecutive "
-        "blocks of each file, for trajectories; 'folds': fold numbers in the file, as benchmarks give them.",
-    )
-    fractions: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="Shares of train, val and test.")
-    seed: int = Field(0, ge=0, description="Seed of the hashes and of cross-validation folds.")
-    gap: int = Field(0, ge=0, description="Frames dropped between blocks.")
-    max_train: int | None = Field(
-        None,
-        ge=1,
-        description="Use only the first so many training crystals (curves); with folds at random, smaller choices "
-        "inside larger ones.",
-    )
-    max_train_atoms: int | None = Field(
-        None,
-        ge=1,
-        description="Leave larger cells out of the training crystals (not out of val and test): a tenth of the "
-        "crystals may hold half of the edges.",
-    )
-    column: str | None = Field(None, description="Info key with the fold number; crystals without it are not used.")
-    fold: int = Field(0, ge=0, description="The fold that is the test part.")
-    val_fraction: float = Field(0.05, gt=0, lt=1, description="Share of the other folds kept for validation.")
-
-    @field_validator("fractions")
-    @classmethod
-    def _shares(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
-        if min(fractions) < 0 or min(fractions[:2]) == 0:
-            raise ValueError("shares of train and val must be positive, that of test not negative")
-        return fractions
-
-    @model_validator(mode="after")
-    def _column_fits(self) -> SplitSettings:
-        if self.kind == "folds" and self.column is None:
-            raise ValueError("kind 'folds' needs column, the info key with the fold number")
-        return self
-
-
 class TargetSettings(_Section):
     """Loss of one property."""
 
@@ -83,7 +43,7 @@ class TargetSettings(_Section):
         "l1",
         description="Mean absolute (the paper's), squared, or Huber difference of components; 'relative': Frobenius "
         "norm of the difference over that of the label, the quantity that EwT counts; 'log': difference of the "
-        "logarithms of the norms plus that of the normalised tensors, for labels of very different size.",
+        "logarithms of the norms plus that of the normalized tensors, for labels of very different size.",
     )
     weight: float = Field(1.0, gt=0, description="Weight in the total loss.")
     scale: float = Field(1.0, gt=0, description="Differences are divided by this (unit of the property).")
@@ -97,7 +57,6 @@ class TargetSettings(_Section):
         False, description="Learn it because it teaches the network something, but leave it out of the model file."
     )
     delta: float = Field(1.0, gt=0, description="Where Huber turns from square to linear, in units of scale.")
-
 
     @model_validator(mode="after")
     def _sign_cost_fits(self) -> TargetSettings:
@@ -238,5 +197,5 @@ def _explain(error: Any) -> str:
     if error["type"] == "missing":
         return "required key is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
-    own = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
-    return message[0].lower() + message[1:] + own
+    given = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
+    return message[0].lower() + message[1:] + given

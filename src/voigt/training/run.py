@@ -171,14 +171,14 @@ def _description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     }
 
 
-def _check_resumable(last: Path, wanted: Mapping[str, Any]) -> None:
+def _check_resumable(last: Path, description: Mapping[str, Any]) -> None:
     try:
         stored = torch.load(last, map_location="cpu", weights_only=False)["voigt_run"]
     except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
         reason = str(error).partition("\n")[0]
         raise WeightsError(f"{last} is not a complete checkpoint ({reason}); start again in another folder") from error
-    changed = [key for key in wanted if key not in ("epochs", "patience") and stored.get(key) != wanted[key]]
-    if wanted["epochs"] < stored["epochs"]:
+    changed = [key for key in description if key not in ("epochs", "patience") and stored.get(key) != description[key]]
+    if description["epochs"] < stored["epochs"]:
         changed.append("epochs (fewer)")
     if changed:
         raise RecipeError(
@@ -187,12 +187,12 @@ def _check_resumable(last: Path, wanted: Mapping[str, Any]) -> None:
         )
 
 
-def _finished(model: Path, wanted: Mapping[str, Any]) -> TrainingResult | None:
+def _finished(model: Path, description: Mapping[str, Any]) -> TrainingResult | None:
     """The result of a run that has written its model and is not to be extended."""
     if not model.is_file():
         return None
     loaded = load_model(model)
-    if any(loaded.card.recipe.get(key) != wanted[key] for key in ("epochs", "patience")):
+    if any(loaded.card.recipe.get(key) != description[key] for key in ("epochs", "patience")):
         return None
     return TrainingResult(model, loaded.members[0], dict(loaded.card.metrics), 0.0)
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.errors import RecipeError
-from voigt.graphs.batch import CrystalGraph
+from voigt.graphs import CrystalGraph
 from voigt.models.checkpoint import load_model
 from voigt.models.equivariant.trunk import Trunk
 from voigt.models.methods import build_network
@@ -42,25 +42,25 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
     if recipe.member >= len(loaded.members):
         raise RecipeError(f"{recipe.finetune} has {len(loaded.members)} members, there is no member {recipe.member}")
     source = loaded.members[recipe.member]
-    given, wanted = source.hypers, network.hypers
+    given, hypers = source.hypers, network.hypers
     parts: tuple[nn.Module, nn.Module] = source, network
     trunks = source.trunk, network.trunk
-    if given.method != wanted.method:
+    if given.method != hypers.method:
         if trunks[0] is None or trunks[1] is None:
-            raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {wanted.method}")
-        given, wanted, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
+            raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {hypers.method}")
+        given, hypers, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
     free = {"properties", "sum_rule", "frame"} | (set() if trunks[1] is None else {"functionals", "method"})
-    old, new = given.model_dump(), wanted.model_dump()
+    old, new = given.model_dump(), hypers.model_dump()
     changed = [key for key in new if key in old and old[key] != new[key] and key not in free]
     if changed:
         listing = ", ".join(f"{key} = {old[key]!r}" for key in changed)
         raise RecipeError(f"to fine-tune from {recipe.finetune} the recipe's model must have {listing}")
-    own = dict(parts[1].named_parameters())
+    parameters = dict(parts[1].named_parameters())
     with torch.no_grad():
         for name, value in parts[0].named_parameters():
             by_name = trunks[0] is not None and name.endswith("functional.weight")
-            if name in own and not by_name:
-                own[name].copy_(value)
+            if name in parameters and not by_name:
+                parameters[name].copy_(value)
         if trunks[0] is not None and trunks[1] is not None:
             _copy_functionals(trunks[0], trunks[1])
 
@@ -92,8 +92,8 @@ def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:
             present &= labels.reshape(len(labels), -1).amax(dim=1) > 0
         if not bool(present.any()):
             continue
-        own = labels[present] if readout.positive_only else unbounded(labels[present], prop)
-        scalars = readout.scalar_components(own)
+        fitted = labels[present] if readout.positive_only else unbounded(labels[present], prop)
+        scalars = readout.scalar_components(fitted)
         with torch.no_grad():
             readout.weight.mul_(0.1)
             readout.bias.copy_(scalars.mean(dim=0))

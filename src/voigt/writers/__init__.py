@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -46,20 +45,16 @@ def write_predictions(
 
 
 def writer_of(path: str | Path) -> Writer:
-    """The function that writes the format which the suffix of `path` names.
-
-    Raises
-    ------
-    OutputError
-        Unknown suffix.
-    """
+    """The function that writes the format which the suffix of `path` names; OutputError for an unknown one."""
     suffix = Path(path).suffix.lower()
     if suffix == ".json":
         from voigt.writers.records import write_json
 
         return lambda predictions, target, _: write_json(predictions, target)
     if suffix == ".csv":
-        return _write_csv
+        from voigt.writers.csv_rows import write_csv
+
+        return write_csv
     if suffix in (".extxyz", ".xyz"):
         from voigt.writers.extxyz import write_extxyz
 
@@ -69,15 +64,3 @@ def writer_of(path: str | Path) -> Writer:
 
         return write_parquet
     raise OutputError(f"cannot write {path}: unknown format '{suffix}'; choose one of {', '.join(SUFFIXES)}")
-
-
-def _write_csv(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None) -> int:
-    """Atoms by rows if there are Born charges, else crystals by rows."""
-    from voigt.writers import atom_csv, crystal_csv
-
-    everything = iter(predictions)
-    first = list(islice(everything, 1))
-    names = tuple(first[0].values if first else ()) if properties is None else properties
-    if "born_charges" in names:
-        return atom_csv.write_csv(chain(first, everything), path)
-    return crystal_csv.write_csv(chain(first, everything), path, names)

@@ -52,13 +52,7 @@ def annotated(prediction: Prediction) -> ase.Atoms:
 
 
 def write_extxyz(predictions: Iterable[Prediction], path: str | Path) -> int:
-    """Write one frame for each crystal, see `annotated`; returns their number.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
+    """Write one frame for each crystal, see `annotated`; returns their number."""
     from ase.io.extxyz import write_xyz
 
     count = 0

@@ -6,16 +6,21 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.files import atomic_write
-from voigt.response.phonons.infrared import KM_PER_MOL, Infrared, Longitudinal, ModeSet
-from voigt.response.phonons.modes import WAVENUMBER, direction_name
-from voigt.response.phonons.spectrum import Spectrum
-from voigt.writers.phonons import frequency_text, rounded
+from voigt.response.arrays import direction_name
+from voigt.response.phonons.infrared_modes import KM_PER_MOL, Infrared, ModeSet
+from voigt.response.phonons.longitudinal_modes import Longitudinal
+from voigt.response.phonons.modes import WAVENUMBER
+from voigt.response.phonons.spectra import Spectrum
+from voigt.writers.phonons import frequency_text, heading, rounded
+
+if TYPE_CHECKING:
+    from voigt.response.phonons.workflow import InfraredResult, PiezoResult
 
 _PAIRS = (("xx", 0, 0), ("yy", 1, 1), ("zz", 2, 2), ("yz", 1, 2), ("zx", 2, 0), ("xy", 0, 1))
 
@@ -50,8 +55,7 @@ def relation_lines(relations: Sequence[tuple[Longitudinal, tuple[str, ...]]]) ->
     for relation, names in relations:
         mixed = "" if relation.axis else "  (no axis: modes are neither transverse nor longitudinal)"
         lines.append(f"along {' = '.join(names)}{mixed}")
-        pairs = zip(relation.transverse, relation.longitudinal, strict=True)
-        for transverse, longitudinal in pairs:
+        for transverse, longitudinal in zip(relation.transverse, relation.longitudinal, strict=True):
             lines.append(
                 f"  TO {transverse:8.3f} THz {transverse * WAVENUMBER:7.1f} cm^-1   LO {longitudinal:8.3f} THz "
                 f"{longitudinal * WAVENUMBER:7.1f} cm^-1"
@@ -67,30 +71,12 @@ def relation_lines(relations: Sequence[tuple[Longitudinal, tuple[str, ...]]]) ->
     return lines
 
 
-def as_record(
-    heading: Sequence[str],
-    nac: str,
-    response: Infrared,
-    relations: Sequence[Longitudinal],
-    spectrum: Spectrum,
-    linewidths: NDArray[np.float64],
-) -> dict[str, Any]:
-    """All results for JSON: THz, cm^-1, e, amu, Cartesian axes of the project's unit cell.
-
-    Parameters
-    ----------
-    heading
-        Lines that say which crystal this is.
-    nac
-        Where Born charges and eps_inf come from.
-    response, relations, spectrum
-        What was computed.
-    linewidths
-        THz.
-    """
+def as_record(result: InfraredResult) -> dict[str, Any]:
+    """All results for JSON: THz, cm^-1, e, amu, Cartesian axes of the project's unit cell."""
+    response, spectrum = result.response, result.spectrum
     return {
-        "crystal": list(heading),
-        "tensors": nac,
+        "crystal": heading(result.project),
+        "tensors": result.tensors.name,
         "warnings": list(response.warnings),
         "eps_inf": rounded(response.eps_inf),
         "eps_ionic": rounded(response.eps_ionic),
@@ -123,9 +109,9 @@ def as_record(
                 "axis": relation.axis,
                 "why_not": relation.reason,
             }
-            for relation in relations
+            for relation in result.relations
         ],
-        "linewidth_THz": rounded(linewidths),
+        "linewidth_THz": rounded(result.linewidths),
         "spectrum": {
             "frequency_THz": rounded(spectrum.frequencies),
             "permittivity_real": rounded(spectrum.permittivity.real),
@@ -138,38 +124,35 @@ def as_record(
     }
 
 
-def write_json(record: dict[str, Any], path: str | Path) -> None:
-    """Write what `as_record` made.
+def piezo_lines(result: PiezoResult) -> list[str]:
+    """Ionic parts of e and d as Voigt matrices."""
+    from voigt.response.piezoelectricity import strain_coefficients_to_voigt
+    from voigt.tensors.voigt import piezo_to_voigt
 
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
+    lines = ["ionic part of the piezoelectric tensor e (C/m^2); add the clamped-ion part"]
+    lines += _matrix(piezo_to_voigt(result.e))
+    if result.d is None:
+        return [*lines, str(result.reason)]
+    title = "ionic part of d = e S (pm/V), S from the predicted elastic tensor"
+    return [*lines, title, *_matrix(strain_coefficients_to_voigt(result.d))]
+
+
+def write_json(record: dict[str, Any], path: str | Path) -> None:
+    """Write what `as_record` made; OutputError."""
     with atomic_write(path) as stream:
         json.dump(record, stream, allow_nan=False)
         stream.write("\n")
 
 
 def write_csv(spectrum: Spectrum, path: str | Path) -> None:
-    """Write a spectrum, one row for each frequency.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    names = [direction_name(n).replace(" ", "_") for n in spectrum.directions]
+    """Write a spectrum, one row for each frequency; OutputError."""
     columns = [("THz", spectrum.frequencies), ("cm-1", spectrum.wavenumbers)]
     eps = spectrum.permittivity
     columns += [(f"eps_real_{pair}", eps[:, i, j].real) for pair, i, j in _PAIRS]
     columns += [(f"eps_imag_{pair}", eps[:, i, j].imag) for pair, i, j in _PAIRS]
-    for k, name in enumerate(names):
-        columns += [
-            (f"reflectivity_{name}", spectrum.reflectivity[:, k]),
-            (f"loss_{name}", spectrum.loss[:, k]),
-            (f"absorption_cm-1_{name}", spectrum.absorption[:, k]),
-        ]
+    kinds = {"reflectivity": spectrum.reflectivity, "loss": spectrum.loss, "absorption_cm-1": spectrum.absorption}
+    for k, n in enumerate(spectrum.directions):
+        columns += [(f"{kind}_{direction_name(n).replace(' ', '_')}", values[:, k]) for kind, values in kinds.items()]
     with atomic_write(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow([name for name, _ in columns])
@@ -201,3 +184,11 @@ def _small(value: float, digits: int = 4) -> str:
 
 def _clean(value: float) -> str:
     return f"{round(float(value), 4) + 0.0:.4f}"
+
+
+def _matrix(rows: NDArray[np.float64]) -> list[str]:
+    lines = ["    " + "".join(f"{name:>9}" for name in ("xx", "yy", "zz", "yz", "zx", "xy"))]
+    return lines + [
+        f"{axis:>3} " + "".join(f"{round(float(value), 3) + 0.0:9.3f}" for value in row)
+        for axis, row in zip("xyz", rows, strict=True)
+    ]

@@ -6,45 +6,33 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from voigt.response.phonons.infrared import Longitudinal
+from voigt.response.phonons.longitudinal_modes import Longitudinal
 from voigt.response.phonons.modes import WAVENUMBER
-from voigt.response.phonons.spectrum import Spectrum
+from voigt.response.phonons.spectra import Spectrum
 
-# Okabe and Ito: distinct to colour-blind readers and in print.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+# Okabe and Ito: distinct to color-blind readers and in print.
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _INK, _FAINT = "#333333", "#9A9A9A"
 
 
 def spectrum_figure(title: str, spectrum: Spectrum, names: Sequence[str], relations: Sequence[Longitudinal]) -> Figure:
-    """Real and imaginary permittivity and reflectivity against wavenumber, one colour for each direction.
+    """Real and imaginary permittivity and reflectivity against wavenumber, one color for each direction.
 
-    Bars above the reflectivity reach from each transverse to its longitudinal frequency.
-
-    Parameters
-    ----------
-    title
-        Above the figure.
-    spectrum
-        What to draw.
-    names
-        Of its directions.
-    relations
-        Poles and zeros along its directions.
+    Names and relations are those of its directions. Bars above the reflectivity reach from each transverse to its
+    longitudinal frequency.
     """
     figure = Figure(figsize=(7.2, 7.6), layout="constrained")
-    FigureCanvasAgg(figure)
     upper, middle, lower = figure.subplots(3, 1, sharex=True, gridspec_kw={"height_ratios": (1, 1, 1.15)})
     x = spectrum.wavenumbers
     for k in range(len(names)):
-        colour = _COLOURS[k % len(_COLOURS)]
-        upper.plot(x, spectrum.along[:, k].real, color=colour, linewidth=1.3)
-        middle.plot(x, spectrum.along[:, k].imag, color=colour, linewidth=1.3)
-        lower.plot(x, spectrum.reflectivity[:, k], color=colour, linewidth=1.3)
-        _mark(lower, relations[k], colour, k)
+        color = _COLORS[k % len(_COLORS)]
+        upper.plot(x, spectrum.along[:, k].real, color=color, linewidth=1.3)
+        middle.plot(x, spectrum.along[:, k].imag, color=color, linewidth=1.3)
+        lower.plot(x, spectrum.reflectivity[:, k], color=color, linewidth=1.3)
+        _mark(lower, relations[k], color, k)
     upper.axhline(0, color=_FAINT, linewidth=0.7)
     upper.set_ylabel(r"Re $\varepsilon$")
     middle.set_ylabel(r"Im $\varepsilon$")
@@ -61,18 +49,18 @@ def spectrum_figure(title: str, spectrum: Spectrum, names: Sequence[str], relati
     top = upper.secondary_xaxis("top", functions=(lambda w: w / WAVENUMBER, lambda f: f * WAVENUMBER))
     top.set_xlabel("frequency (THz)", fontsize=9)
     top.tick_params(labelsize=8.5)
-    handles = [Line2D([], [], color=_COLOURS[k % len(_COLOURS)], label=name) for k, name in enumerate(names)]
+    handles = [Line2D([], [], color=_COLORS[k % len(_COLORS)], label=name) for k, name in enumerate(names)]
     handles.append(Line2D([], [], color=_FAINT, linewidth=3, alpha=0.6, label="from TO to LO"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _mark(axes: Axes, relation: Longitudinal, colour: str, row: int) -> None:
+def _mark(axes: Axes, relation: Longitudinal, color: str, row: int) -> None:
     """Bars from each transverse to its longitudinal frequency, above the curves."""
     height = 1.05 + 0.07 * row
     for transverse, longitudinal in zip(relation.transverse, relation.longitudinal, strict=True):
         ends = np.array([transverse, longitudinal]) * WAVENUMBER
-        axes.plot(ends, [height, height], color=colour, linewidth=3, alpha=0.35, solid_capstyle="butt")
-        axes.plot(ends[:1], [height], marker="|", markersize=7, color=colour)
-        axes.plot(ends[1:], [height], marker="|", markersize=4, color=colour)
+        axes.plot(ends, [height, height], color=color, linewidth=3, alpha=0.35, solid_capstyle="butt")
+        axes.plot(ends[:1], [height], marker="|", markersize=7, color=color)
+        axes.plot(ends[1:], [height], marker="|", markersize=4, color=color)

@@ -8,7 +8,6 @@ from ase.formula import Formula
 from numpy.typing import NDArray
 
 from voigt.tensors.properties import Property
-from voigt.tensors.voigt import elastic_to_voigt, piezo_to_voigt
 
 Array = NDArray[np.float64]
 
@@ -22,19 +21,8 @@ def reduced_formula(atoms: ase.Atoms) -> str:
 
 
 def stored(prop: Property, tensor: Array) -> Array:
-    """Cartesian tensors in the layout of files: unchanged, or 3x6 and 6x6 in Voigt order xx yy zz yz zx xy.
-
-    Parameters
-    ----------
-    prop
-        Declaration of the property.
-    tensor
-        (..., 3, ..., 3).
-    """
-    array = np.asarray(tensor, dtype=np.float64)
-    if prop.storage == "cartesian":
-        return array
-    return np.asarray(piezo_to_voigt(array) if prop.rank == 3 else elastic_to_voigt(array), dtype=np.float64)
+    """Cartesian tensors (..., 3, ..., 3) in the layout of files, see `Property.to_storage`, in double precision."""
+    return prop.to_storage(np.asarray(tensor, dtype=np.float64))
 
 
 def flat(prop: Property, tensor: Array) -> Array:
@@ -52,14 +40,13 @@ def norm(prop: Property, tensor: Array) -> Array:
 
 def layout_text(prop: Property) -> str:
     """One phrase on rows and columns."""
-    if prop.storage == "voigt":
-        rows = "xyz" if prop.rank == 3 else "Voigt"
-        return f"{3 if prop.rank == 3 else 6}x6, rows {rows}, columns Voigt order {' '.join(VOIGT)}"
-    return "Cartesian, rows first index" if prop.rank else "scalar"
+    if prop.stored_shape == prop.shape:
+        return "Cartesian, rows first index" if prop.rank else "scalar"
+    rows, columns = prop.stored_shape
+    return f"{rows}x{columns}, rows {'xyz' if rows == 3 else 'Voigt'}, columns Voigt order {' '.join(VOIGT)}"
 
 
 def headings(prop: Property) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Names of rows and columns of one stored tensor of rank 2 or more."""
-    if prop.rank == 2:
-        return AXES, AXES
-    return (AXES, VOIGT) if prop.rank == 3 else (VOIGT, VOIGT)
+    rows, columns = (AXES if length == len(AXES) else VOIGT for length in prop.stored_shape)
+    return rows, columns

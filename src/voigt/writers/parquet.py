@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +14,7 @@ from voigt.writers.layout import flat, norm, reduced_formula
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
 
-ROWS = 1024
-"""Crystals of one row group."""
+ROWS = 1024  # crystals of one row group
 
 
 def row(prediction: Prediction) -> dict[str, Any]:
@@ -45,11 +44,6 @@ def write_parquet(predictions: Iterable[Prediction], path: str | Path, propertie
     `<property>_functional` and `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one
     network; warnings as list<string>. Columns are those of `properties`, or else of the first crystal; a crystal that
     lacks a property has nulls.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -57,14 +51,14 @@ def write_parquet(predictions: Iterable[Prediction], path: str | Path, propertie
     count = 0
     remaining = iter(predictions)
     with atomic_write(path, "wb") as stream:
-        first = next(remaining, None)
-        held = list(first.values) if first is not None else []
+        group = list(islice(remaining, ROWS))
+        held = list(group[0].values) if group else []
         schema = pa.schema(_fields(held if properties is None else properties))
         with pq.ParquetWriter(stream, schema) as table:
-            everything = chain([] if first is None else [first], remaining)
-            for group in _groups(everything, ROWS):
+            while group:
                 table.write_table(pa.Table.from_pylist([row(entry) for entry in group], schema=schema))
                 count += len(group)
+                group = list(islice(remaining, ROWS))
     return count
 
 
@@ -88,9 +82,3 @@ def property_fields(name: str) -> list[Any]:
         *(pa.field(f"{name}_{text}", pa.string()) for text in ("model", "functional")),
         pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit}),
     ]
-
-
-def _groups(items: Iterable[Prediction], size: int) -> Iterator[list[Prediction]]:
-    iterator = iter(items)
-    while group := list(islice(iterator, size)):
-        yield group

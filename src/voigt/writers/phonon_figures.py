@@ -3,40 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from voigt.errors import InputError
-from voigt.files import atomic_write
 from voigt.response.phonons.modes import WAVENUMBER
 from voigt.response.phonons.nac import Segment
 
 _WITH, _WITHOUT, _INK = "#0072B2", "#B0B0B0", "#333333"
-_DPI = 160
 
 
 def band_figure(title: str, polar: Sequence[Segment], plain: Sequence[Segment] | None = None) -> Figure:
     """Bands along a path, THz on the left and cm^-1 on the right; imaginary frequencies below zero.
 
-    Parameters
-    ----------
-    title
-        Above the axes.
-    polar
-        Bands to show.
-    plain
-        The same without NAC, drawn behind them; None if there is nothing to compare.
+    Behind the bands, `plain` are the same without NAC; None if there is nothing to compare.
     """
     figure = Figure(figsize=(7.2, 4.4), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    for segments, colour, width in ((plain or (), _WITHOUT, 1.0), (polar, _WITH, 1.2)):
+    for segments, color, width in ((plain or (), _WITHOUT, 1.0), (polar, _WITH, 1.2)):
         for segment in segments:
-            axes.plot(segment.distances, segment.frequencies, color=colour, linewidth=width, solid_capstyle="round")
+            axes.plot(segment.distances, segment.frequencies, color=color, linewidth=width, solid_capstyle="round")
     ticks, names = _ticks(polar)
     axes.set_xticks(ticks, names)
     for tick in ticks[1:-1]:
@@ -58,32 +45,6 @@ def band_figure(title: str, polar: Sequence[Segment], plain: Sequence[Segment] |
         handles = [Line2D([], [], color=_WITH, label="with NAC"), Line2D([], [], color=_WITHOUT, label="without")]
         figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     return figure
-
-
-def check_format(path: Path) -> None:
-    """Find out before any work is done.
-
-    Raises
-    ------
-    InputError
-        matplotlib draws no such format.
-    """
-    known = FigureCanvasAgg.get_supported_filetypes()
-    if path.suffix and path.suffix[1:].lower() not in known:
-        raise InputError(f"{path}: a figure has one of the endings {', '.join(sorted(known))}, e.g. .png")
-
-
-def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure; its format is that of the suffix, PNG without one.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    kind = Path(path).suffix[1:].lower() or "png"
-    with atomic_write(path, "wb") as stream:
-        figure.savefig(stream, format=kind, dpi=_DPI)
 
 
 def _ticks(segments: Sequence[Segment]) -> tuple[list[float], list[str]]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from phonopy import Phonopy
 
     from voigt.response.phonons.project import Project
+    from voigt.response.phonons.workflow import PhononResult
 
 MIXED = 0.5
 """Share of a mode in its partner below which the table says so."""
@@ -76,32 +77,15 @@ def band_summary(segments: Sequence[Segment]) -> str:
     )
 
 
-def as_record(
-    project: Project,
-    nac: str,
-    polar: Phonopy | None,
-    phonons: GammaPhonons,
-    bands: Sequence[Segment] | None,
-) -> dict[str, Any]:
-    """All results as numbers and text for JSON; THz, e, Angstrom, Cartesian axes of the unit cell.
-
-    Parameters
-    ----------
-    project, phonons
-        What was read, and its modes.
-    nac
-        Which NAC parameters are in use, in words.
-    polar
-        With NAC; None without.
-    bands
-        None if not asked for.
-    """
+def as_record(result: PhononResult) -> dict[str, Any]:
+    """All results as numbers and text for JSON; THz, e, Angstrom, Cartesian axes of the unit cell."""
+    project, phonons = result.project, result.phonons
     primitive = project.phonon.primitive
-    parameters = None if polar is None else polar.nac_params
+    parameters = None if result.polar is None else result.polar.nac_params
     return {
         "formula": _formula(project.phonon),
         "source": project.source,
-        "nac": nac,
+        "nac": result.nac,
         "primitive_cell": rounded(primitive.cell),
         "scaled_positions": rounded(primitive.scaled_positions),
         "symbols": list(primitive.symbols),
@@ -126,7 +110,7 @@ def as_record(
             ],
         },
         "bands": None
-        if bands is None
+        if result.bands is None
         else [
             {
                 "from": segment.labels[0],
@@ -135,33 +119,19 @@ def as_record(
                 "distances": rounded(segment.distances),
                 "frequencies_THz": rounded(segment.frequencies),
             }
-            for segment in bands
+            for segment in result.bands
         ],
     }
 
 
 def check_suffix(path: Path) -> None:
-    """Find out before any work is done.
-
-    Raises
-    ------
-    InputError
-        Neither .json nor .csv.
-    """
+    """InputError, before any work is done, for neither .json nor .csv."""
     if path.suffix.lower() not in SUFFIXES:
         raise InputError(f"{path}: write {' or '.join(SUFFIXES)}")
 
 
 def write_record(record: dict[str, Any], path: Path) -> None:
-    """Write JSON, or the modes at Gamma as CSV: one row for each mode and direction.
-
-    Raises
-    ------
-    InputError
-        Another suffix.
-    OutputError
-        The file cannot be written.
-    """
+    """Write JSON, or the modes at Gamma as CSV: one row for each mode and direction; InputError or OutputError."""
     check_suffix(path)
     with atomic_write(path) as stream:
         if path.suffix.lower() == ".json":
@@ -177,13 +147,8 @@ def _rows(gamma: dict[str, Any]) -> list[list[Any]]:
         ["mode", "irrep", "acoustic", "THz", "cm-1", "qx", "qy", "qz", "nac_THz", "nac_cm-1", "lo_to_THz", "overlap"]
     ]
     for k, frequency in enumerate(gamma["frequencies_THz"]):
-        fixed = [
-            k + 1,
-            gamma["irreps"][k] or "",
-            int(gamma["acoustic"][k]),
-            frequency,
-            round(frequency * WAVENUMBER, 4),
-        ]
+        kind = gamma["irreps"][k] or "", int(gamma["acoustic"][k])
+        fixed = [k + 1, *kind, frequency, round(frequency * WAVENUMBER, 4)]
         for along in gamma["directions"]:
             shifted = along["frequencies_THz"][along["partner"][k] - 1]
             moved = [shifted, round(shifted * WAVENUMBER, 4), along["splitting_THz"][k], along["overlap"][k]]
@@ -208,11 +173,10 @@ def _notes(phonons: GammaPhonons, mixed: bool) -> list[str]:
 
 
 def _formula(phonon: Phonopy) -> str:
-    import ase
-
+    from voigt.response.phonons.cells import to_ase
     from voigt.writers.layout import reduced_formula
 
-    return reduced_formula(ase.Atoms(numbers=phonon.primitive.numbers))
+    return reduced_formula(to_ase(phonon.primitive))
 
 
 def _both_units(value: float) -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 
 from voigt.files import atomic_write
 from voigt.tensors.properties import PROPERTIES, Property
@@ -37,27 +37,16 @@ def record(prediction: Prediction) -> dict[str, Any]:
         "cell": atoms.cell.array.tolist(),
         "scaled_positions": atoms.get_scaled_positions(wrap=False).tolist(),
         "properties": {name: _property(prediction, PROPERTIES[name]) for name in prediction.values},
-        "charge_drift": None if prediction.drift is None else _plain(prediction.drift),
+        "charge_drift": None if prediction.drift is None else plain(prediction.drift),
         "warnings": list(prediction.warnings),
     }
 
 
 def write_json(predictions: Iterable[Prediction], path: str | Path) -> int:
-    """Write a JSON list, crystal by crystal; returns their number.
-
-    Raises
-    ------
-    OutputError
-        The file cannot be written.
-    """
-    count = 0
+    """Write a JSON list, crystal by crystal; returns their number."""
     with atomic_write(path) as stream:
-        stream.write("[")
-        for prediction in predictions:
-            stream.write("\n" if count == 0 else ",\n")
-            json.dump(record(prediction), stream, allow_nan=False)
-            count += 1
-        stream.write("\n]\n")
+        count = dump_list(map(record, predictions), stream)
+        stream.write("\n")
     return count
 
 
@@ -67,14 +56,34 @@ def _property(prediction: Prediction, prop: Property) -> dict[str, Any]:
         "unit": prop.unit,
         "meaning": prop.meaning,
         "layout": layout_text(prop),
-        "value": _plain(stored(prop, prediction.values[name])),
-        "raw": _plain(stored(prop, prediction.raw[name])),
-        "spread": _plain(stored(prop, prediction.spread[name])) if name in prediction.spread else None,
+        "value": plain(stored(prop, prediction.values[name])),
+        "raw": plain(stored(prop, prediction.raw[name])),
+        "spread": plain(stored(prop, prediction.spread[name])) if name in prediction.spread else None,
         "symmetry_residual": prediction.residual.get(name),
     }
 
 
-def _plain(array: NDArray[np.float64]) -> Any:
-    plain = array.astype(object)
-    plain[~np.isfinite(array)] = None
-    return plain.tolist()
+def plain(array: ArrayLike) -> Any:
+    """Nested lists of an array, null where a number is not finite.
+
+    Examples
+    --------
+    >>> plain([[1.0, float("nan")]])
+    [[1.0, None]]
+    """
+    values = np.asarray(array, dtype=np.float64)
+    objects = values.astype(object)
+    objects[~np.isfinite(values)] = None
+    return objects.tolist()
+
+
+def dump_list(records: Iterable[Mapping[str, Any]], stream: IO[str]) -> int:
+    """Write a list of records one after the other, each on a line of its own, and return their number."""
+    count = 0
+    stream.write("[")
+    for record in records:
+        stream.write("\n" if count == 0 else ",\n")
+        json.dump(record, stream, allow_nan=False)
+        count += 1
+    stream.write("\n]")
+    return count

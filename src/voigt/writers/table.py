@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.tensors.pattern import Pattern
-from voigt.tensors.pattern import pattern as find_pattern
+from voigt.errors import VoigtError
+from voigt.tensors.pattern import Pattern, find_pattern
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.writers.layout import headings, norm, reduced_formula, stored
-from voigt.writers.notes import table_notes
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -20,28 +19,19 @@ if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
     from voigt.structures.symmetry import Symmetry
 
-Line: TypeAlias = tuple[tuple[str, str], ...]
-"""Pieces of one line, each with its rich style."""
+Line: TypeAlias = tuple[tuple[str, str], ...]  # pieces of one line, each with its rich style
 
 _COMPONENTS = ("xx", "xy", "xz", "yx", "yy", "yz", "zx", "zy", "zz")
-# Order of each point group, by which a cell that hides operations (a supercell of lower symmetry) is recognised.
+# Order of each point group, by which a cell that hides operations (a supercell of lower symmetry) is recognized.
 _ORDERS = {
-    **{"1": 1, "-1": 2, "2": 2, "m": 2, "2/m": 4, "222": 4, "mm2": 4, "mmm": 8, "4": 4, "-4": 4, "4/m": 8, "422": 8},
-    **{"4mm": 8, "-42m": 8, "4/mmm": 16, "3": 3, "-3": 6, "32": 6, "3m": 6, "-3m": 12, "6": 6, "-6": 6, "6/m": 12},
-    **{
-        "622": 12,
-        "6mm": 12,
-        "-62m": 12,
-        "-6m2": 12,
-        "6/mmm": 24,
-        "23": 12,
-        "m-3": 24,
-        "432": 24,
-        "-43m": 24,
-        "m-3m": 48,
-    },
-}
-_CENTRING = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}
+    group: order
+    for order, groups in (
+        (1, "1"), (2, "-1 2 m"), (3, "3"), (4, "2/m 222 mm2 4 -4"), (6, "-3 32 3m 6 -6"), (8, "mmm 4/m 422 4mm -42m"),
+        (12, "-3m 6/m 622 6mm -62m -6m2 23"), (16, "4/mmm"), (24, "6/mmm m-3 432 -43m"), (48, "m-3m"),
+    )
+    for group in groups.split()
+}  # fmt: skip
+_CENTERING = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}
 _HEADER, _TITLE, _NOTE, _INDEPENDENT = "bold", "underline", "dim", "bold"
 _ZERO = "·"
 # Fraction of a tensor's norm below which an entry counts as zero: the axes of a cell whose lattice vectors were rounded
@@ -52,14 +42,9 @@ _TURNED = 1e-3
 def prediction_lines(prediction: Prediction, all_atoms: bool = False, terminal: bool = False) -> list[Line]:
     """Lines of the table of one crystal.
 
-    Parameters
-    ----------
-    prediction
-        The crystal; tensors are printed with three decimals, in the Cartesian axes of its cell.
-    all_atoms
-        One row for every atom; otherwise one for each set of symmetry-equivalent atoms.
-    terminal
-        Independent components are told by their style instead of a trailing asterisk.
+    `prediction`: the crystal; tensors are printed with three decimals, in the Cartesian axes of its cell. `all_atoms`:
+    one row for every atom; otherwise one for each set of symmetry-equivalent atoms. `terminal`: mark independent
+    components by style instead of a trailing asterisk.
     """
     lines: list[Line] = [((_header(prediction), _HEADER),)]
     for name, value in prediction.values.items():
@@ -71,7 +56,7 @@ def prediction_lines(prediction: Prediction, all_atoms: bool = False, terminal: 
         else:
             lines += _crystal_rows(prop, value, pattern, terminal)
         notes = [] if pattern is None else [_pattern_note(pattern, prediction.symmetry, terminal)]
-        lines += [((note, _NOTE),) for note in [*notes, *table_notes(prediction, prop, all_atoms)]]
+        lines += [((note, _NOTE),) for note in [*notes, *_notes(prediction, prop, all_atoms)]]
     return lines
 
 
@@ -88,16 +73,16 @@ def rich_text(lines: Iterable[Line]) -> Text:
 
 
 def site_labels(symmetry: Symmetry) -> list[str]:
-    """Multiplicity in the conventional cell and Wyckoff letter of every atom, e.g. "4a", whatever the input cell.
+    """Multiplicity in the conventional cell and Wyckoff letter of every atom, e.g. "4a", for any input cell.
 
     The letter alone for a supercell that does not have all operations of the crystal.
     """
     translations = max(int((abs(symmetry.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6).sum()), 1)
     if len(symmetry.rotations) != _ORDERS.get(symmetry.point_group, 0) * translations:
         return list(symmetry.wyckoffs)
-    centring = _CENTRING[symmetry.international[0]]
+    centering = _CENTERING[symmetry.international[0]]
     sizes = np.bincount(symmetry.orbits, minlength=len(symmetry.orbits))[symmetry.orbits]
-    counts = sizes * centring // translations
+    counts = sizes * centering // translations
     return [f"{count}{letter}" for count, letter in zip(counts, symmetry.wyckoffs, strict=True)]
 
 
@@ -151,6 +136,66 @@ def _pattern_note(pattern: Pattern, symmetry: Symmetry, terminal: bool) -> str:
     count = f"{pattern.count} independent component{'' if pattern.count == 1 else 's'} ({mark})"
     zeros = [f"{_ZERO} zero by symmetry"] if pattern.zero.any() else []
     return f"{group}: {', '.join([count if pattern.count else 'no component allowed', *zeros])}"
+
+
+def _notes(prediction: Prediction, prop: Property, all_atoms: bool) -> list[str]:
+    """Lines below the table of one property."""
+    notes = []
+    if prop.per == "atom":
+        shown = "every atom" if all_atoms else "one atom of each symmetry-equivalent set"
+        notes.append(f"{shown}, counted from 0; site: multiplicity and Wyckoff letter")
+    if prop.name == "born_charges" and prediction.drift is not None:
+        drift = float(abs(prediction.drift).max())
+        count = len(prediction.atoms)
+        notes.append(f"raw charge drift max |sum Z|: {drift:.4f} e per cell, {drift / count:.4f} e per atom")
+    notes += _derived(prop, prediction.values[prop.name])
+    if prop.name in prediction.residual:
+        notes.append(f"raw symmetry residual |T - PT|/|T|: {prediction.residual[prop.name]:.1e}")
+    if prop.name in prediction.spread:
+        if prop.per == "atom":
+            notes.append("spread: Frobenius norm of the standard deviation over the ensemble")
+        else:
+            spread = float(norm(prop, prediction.spread[prop.name]))
+            notes.append(f"spread over the ensemble (Frobenius norm): {spread:.3f}")
+    return notes
+
+
+def _derived(prop: Property, tensor: NDArray[np.float64]) -> list[str]:
+    """What `voigt.response` makes of one Cartesian tensor; nothing where the tensor makes no sense."""
+    try:
+        if prop.name == "eps_inf":
+            return [_refraction(tensor)]
+        if prop.name == "elastic":
+            return _stiffness(tensor)
+    except VoigtError:  # the tensor is not finite, or no light can travel
+        pass
+    return []
+
+
+def _refraction(eps_inf: NDArray[np.float64]) -> str:
+    from voigt.response.optics import refractive_indices
+
+    optics = refractive_indices(eps_inf)
+    if optics.kind == "isotropic":
+        return f"refractive index {optics.mean_index:.3f} (isotropic)"
+    indices = ", ".join(f"{index:.3f}" for index in optics.indices)
+    sign = "positive" if optics.sign > 0 else "negative"
+    return f"refractive indices {indices}, birefringence {optics.birefringence:.3f} ({optics.kind}, {sign})"
+
+
+def _stiffness(elastic: NDArray[np.float64]) -> list[str]:
+    from voigt.response.elasticity import born_stability, moduli
+
+    stability = born_stability(elastic)
+    if not stability.stable:
+        return [f"not mechanically stable: smallest eigenvalue {stability.smallest_eigenvalue:.1f} GPa, no averages"]
+    average = moduli(elastic)
+    return [
+        f"bulk modulus K_H {average.bulk_hill:.1f} GPa, shear modulus G_H {average.shear_hill:.1f} GPa, "
+        f"Young E {average.young:.1f} GPa, Poisson nu {average.poisson:.3f}",
+        f"universal anisotropy {average.universal_anisotropy:.3f}, mechanically stable "
+        f"(smallest eigenvalue {stability.smallest_eigenvalue:.1f} GPa)",
+    ]
 
 
 def _atom_rows(prediction: Prediction, prop: Property, value: NDArray[np.float64], all_atoms: bool) -> list[Line]:

@@ -23,8 +23,10 @@ from voigt.evaluation.matbench.report import markdown, metrics, write_report
 from voigt.evaluation.matbench.rivals import read_rivals, trivial
 from voigt.evaluation.matbench.run import MatbenchEvaluation, evaluate_matbench
 from voigt.evaluation.matbench.scores import Candidate, score
-from voigt.evaluation.matbench.tasks import Task, TaskRows, first_by_hash, frames, official_size, read_task
+from voigt.evaluation.matbench.tasks import Task, TaskRows, first_by_hash, official_size, read_task, structures
 from voigt.models.checkpoint import LoadedModel
+from voigt.notes import MEANING
+from voigt.structures import InputStructure
 
 FOLD_OF = [0, 1, 0, 2, 0, 1, 0, 0, 1, 0, 1, 0, 4, 1, 0]
 OFFSET = 0.25
@@ -125,14 +127,14 @@ def test_structures_are_those_of_their_rows(data: Path, size: int) -> None:
     everything = read_task(data, GAP)
     for fold in (0, 1, 4):
         chosen = everything.take(everything.fold == fold)
-        found = list(frames(chosen, size))
-        assert [frame.id for frame in found] == chosen.mbid.tolist()
-        for frame, name in zip(found, chosen.mp_id, strict=True):
+        found = list(structures(chosen, size))
+        assert [entry.id for entry in found] == chosen.mbid.tolist()
+        for entry, name in zip(found, chosen.mp_id, strict=True):
             expected = crystal(int(name.removeprefix("mp-")))
-            assert frame.atoms is not None
-            assert frame.atoms.numbers.tolist() == expected.numbers.tolist()
-            np.testing.assert_allclose(frame.atoms.cell.array, expected.cell.array, atol=1e-6)
-            np.testing.assert_allclose(frame.atoms.positions, expected.positions, atol=1e-5)
+            assert isinstance(entry, InputStructure)
+            assert entry.atoms.numbers.tolist() == expected.numbers.tolist()
+            np.testing.assert_allclose(entry.atoms.cell.array, expected.cell.array, atol=1e-6)
+            np.testing.assert_allclose(entry.atoms.positions, expected.positions, atol=1e-5)
 
 
 def test_trivial_rows_know_only_the_other_folds(model: LoadedModel, data: Path, own: list[float]) -> None:
@@ -300,8 +302,8 @@ def test_crystals_that_cannot_be_predicted(model: LoadedModel, rows: list[dict[s
     assert found.rows.mp_id[~found.compared].tolist() == ["mp-2", "mp-4"]
     assert {row.crystals for row in found.table} == {6}
     page = markdown(found)
-    assert f"**1 crystals left out** (unseen elements), e.g. {data}, frame 2: {rows[2]['gap_mbid']}: Pb not" in page
-    assert "**1 crystals left out** (other reasons)" in page
+    for kind, row, problem in (("unseen_elements", 2, "Pb not among"), ("unreadable", 4, "")):
+        assert f"**1 crystals left out ({MEANING[kind]}), e.g. {rows[row]['gap_mbid']}: {problem}" in page
     assert row_of(found, "mine").mae.value == pytest.approx(OFFSET, abs=1e-6)
     assert row_of(evaluate_matbench([model], data, allow_unseen=True), "mine").crystals == 7
     told: list[None] = []

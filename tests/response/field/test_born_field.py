@@ -19,10 +19,12 @@ from ase.md.verlet import VelocityVerlet
 from ase.optimize import BFGS
 from scipy import constants
 from tests import crystals
+from tests.conftest import REPOSITORY
 
 import voigt
 from voigt.errors import InputError
-from voigt.response.field.born_field import BornField, field_forces, load_state, save_state, torch_sim_extras
+from voigt.response.field.born_field import BornField, load_state, save_state
+from voigt.response.field.forces import field_forces, torch_sim_extras
 from voigt.response.field.polarization import polarization_path
 
 FIELD = np.array([0.02, -0.05, 0.03])
@@ -421,7 +423,7 @@ def test_another_crystal_or_cell_is_refused_until_forgotten() -> None:
 
 
 def test_the_model_that_ships_gives_the_charges() -> None:
-    atoms = ase.io.read(Path(__file__).parents[2] / "examples" / "MgO.vasp")
+    atoms = ase.io.read(REPOSITORY / "examples" / "MgO.vasp")
     z = voigt.predict(atoms)[0].values["born_charges"]
     atoms.calc = BornField(Nothing(), FIELD)
     np.testing.assert_allclose(atoms.get_forces(), z[:, 0, 0][:, None] * FIELD, atol=1e-3)

@@ -1,4 +1,4 @@
-"""Polarisation along paths against closed forms, and its invariances."""
+"""Polarization along paths against closed forms, and its invariances."""
 
 from __future__ import annotations
 
@@ -14,14 +14,10 @@ from tests import crystals
 import voigt
 from voigt.errors import InputError
 from voigt.prediction.result import Settings
-from voigt.response.field.polarization import (
-    COULOMB_PER_SQUARE_METRE,
-    intervals,
-    neutralized,
-    polarization_path,
-    predicted_charges,
-    wrap_polarization,
-)
+from voigt.response.arrays import neutralized
+from voigt.response.field.charges import predicted_charges
+from voigt.response.field.polarization import COULOMB_PER_SQUARE_METER, polarization_path, wrap_polarization
+from voigt.response.field.steps import intervals
 
 
 def charges(atoms: ase.Atoms, seed: int = 0) -> np.ndarray:
@@ -268,7 +264,7 @@ def test_a_model_gives_the_charges(caplog: pytest.LogCaptureFixture) -> None:
     ends = [displaced(atoms, 0.05 * k * np.outer([0, 1, 0, 0, 0], [0, 0, 1])) for k in (0, 1)]
     z = [prediction.values["born_charges"] for prediction in voigt.predict(ends, settings=settings)]
     path = polarization_path(ends)
-    # The centre of mass moves along, which neutral charges do not notice.
+    # The center of mass moves along, which neutral charges do not notice.
     expected = (z[0] + z[1])[1] @ [0, 0, 0.05] / 2 / atoms.get_volume()
     np.testing.assert_allclose(path.change[1], expected, atol=1e-6)
     assert path.si[1, 2] > 0.05  # titanium carries more than four charges
@@ -310,4 +306,4 @@ def test_other_bad_input_is_named() -> None:
 
 
 def test_factor_to_si() -> None:
-    assert pytest.approx(16.02176634) == COULOMB_PER_SQUARE_METRE
+    assert pytest.approx(16.02176634) == COULOMB_PER_SQUARE_METER

@@ -49,7 +49,7 @@ def test_springs_in_closed_form(tmp_path: Path) -> None:
     project = read_project(path, Springs(), dim=[2, 2, 2], advance=lambda: calls.append(1))
     assert len(calls) == 2
     assert "crystal.cif" in project.source
-    assert project.notes[0] == "forces of Springs on 2 supercells of 16 atoms, displaced by 0.01 Angstrom"
+    assert project.notes[0].text == "forces of Springs on 2 supercells of 16 atoms, displaced by 0.01 Angstrom"
     modes = gamma_modes(project.phonon)
     mu = 1 / np.sum(1 / (modes.masses * atomic_mass))
     expected = np.sqrt(2 * STIFFNESS * e / angstrom**2 / mu) / (2e12 * np.pi)
@@ -87,7 +87,8 @@ def test_a_strained_structure_is_told(tmp_path: Path) -> None:
     atoms.symbols[:] = "Cu"
     atoms.positions[0, 2] += 0.2
     project = read_project(written(atoms, tmp_path), EMT(), dim=[1, 1, 1])
-    assert "not relaxed with this calculator (forces up to" in project.notes[1]
+    assert "not relaxed with this calculator (forces up to" in project.notes[1].text
+    assert [note.kind for note in project.notes if note.is_warning] == ["not_relaxed"]
 
 
 def test_calculators_that_fail_are_named(tmp_path: Path) -> None:

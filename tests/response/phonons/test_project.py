@@ -24,18 +24,12 @@ from tests import crystals
 from tests.response.projects import LAYOUTS, spring_phonon, write_project
 
 from voigt.errors import InputError
-from voigt.response.phonons.born_file import born_file
+from voigt.notes import Note
+from voigt.response.phonons.born_files import born_file
 from voigt.response.phonons.files import parse_axes, parse_dim
 from voigt.response.phonons.nac import limit_at_gamma
-from voigt.response.phonons.project import (
-    Project,
-    corrected_parameters,
-    read_born,
-    read_project,
-    unit_cell,
-    with_nac,
-    with_parameters,
-)
+from voigt.response.phonons.project import Project, read_born, read_project, unit_cell
+from voigt.response.phonons.tensors import corrected_parameters, with_nac, with_parameters
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +172,7 @@ def test_corrections_can_be_switched_off(folder: Path) -> None:
 def test_without_symmetry_force_constants_are_those_that_phonopy_makes(folder: Path) -> None:
     """Symmetry has saved all displacements but two, and phonopy cannot do without it there."""
     project = read_project(folder, symmetrize=False)
-    assert project.notes == ("force constants not symmetrised",)
+    assert project.notes == (Note("processing", "force constants not symmetrized"),)
     theirs = phonopy.load(
         unitcell_filename=folder / "POSCAR",
         supercell_matrix=project.phonon.supercell_matrix,
@@ -294,7 +288,8 @@ def test_own_nac_is_read_and_completed(folder: Path) -> None:
     (folder / "BORN").write_text(text + "1 0 0 0 1 0 0 0 1\n")  # one atom too many
     project = read_project(folder)
     assert project.own_nac is None
-    assert "Too many atoms" in project.notes[-1]
+    assert project.notes[-1].kind == "unusable_born"
+    assert "Too many atoms" in project.notes[-1].text
     with pytest.raises(InputError, match="Too many atoms in the BORN file"):
         read_born(project, folder / "BORN")
     with pytest.raises(InputError, match="NOWHERE does not exist"):

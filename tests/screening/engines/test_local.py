@@ -26,11 +26,11 @@ from tests.screening.screenings import (
 )
 
 from voigt.errors import DomainError
-from voigt.screening.compute import Outcome
 from voigt.screening.engines import local as engine
 from voigt.screening.engines.local import run_local
 from voigt.screening.job import Job
-from voigt.structures.reading import Frame
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -51,9 +51,9 @@ def children() -> set[int]:
     return found
 
 
-def pieces_of(inputs: list[Any], size: int = 1) -> list[list[Frame]]:
-    frames = list(collection(inputs).frames())
-    return [frames[k : k + size] for k in range(0, len(frames), size)]
+def pieces_of(inputs: list[Any], size: int = 1) -> list[list[Input]]:
+    structures = list(collection(inputs).structures())
+    return [structures[k : k + size] for k in range(0, len(structures), size)]
 
 
 def test_two_processes_give_the_rows_of_one_and_survive_a_deadly_crystal(tiny: Job, tmp_path: Path) -> None:
@@ -62,14 +62,15 @@ def test_two_processes_give_the_rows_of_one_and_survive_a_deadly_crystal(tiny: J
     (killer,) = salts(1, start=50)
     inputs = [*bad, *good, Deadly(killer, info={"id": "deadly"})]
     before = children()
-    said: list[str] = []
-    summary = run(inputs, tmp_path / "two", tiny, workers=2, said=said)
+    messages: list[str] = []
+    summary = run(inputs, tmp_path / "two", tiny, workers=2, messages=messages)
     assert (summary.crystals, summary.failed) == (7, 3)
     assert children() == before
     names = [atoms.info["id"] for atoms in good]
     check(tmp_path / "two", names, ["deadly", "potash", "input:1"])
     reasons = {row["id"]: row["reason"] for row in failures(tmp_path / "two")}
-    assert reasons["deadly"].startswith("memory, frame 9: deadly: the process that computed its 2 atoms was killed, ")
+    beginning = "memory, frame 9 (id deadly): the process that computed its 2 atoms was killed, "
+    assert reasons["deadly"].startswith(beginning)
     run([*good, *bad], tmp_path / "one", tiny)
     columns = [name for name in rows(tmp_path / "one").column_names if name != "source"]
     same_values(rows(tmp_path / "two").select(columns), rows(tmp_path / "one").select(columns))
@@ -92,7 +93,7 @@ def test_work_is_read_as_it_is_needed_and_stopping_does_not_wait(tiny: Job) -> N
     read: list[int] = []
     slow = [Slow(atoms, info={**atoms.info, "seconds": 30.0 if k else 0.0}) for k, atoms in enumerate(salts(20))]
 
-    def work() -> Iterator[list[Frame]]:
+    def work() -> Iterator[list[Input]]:
         for k, piece in enumerate(pieces_of(slow)):
             read.append(k)
             yield piece
@@ -112,7 +113,7 @@ def test_work_is_read_as_it_is_needed_and_stopping_does_not_wait(tiny: Job) -> N
 def test_one_process_computes_by_itself(tiny: Job) -> None:
     read: list[int] = []
 
-    def work() -> Iterator[list[Frame]]:
+    def work() -> Iterator[list[Input]]:
         for k, piece in enumerate(pieces_of([*salts(2), "broken"])):
             read.append(k)
             yield piece
@@ -140,7 +141,7 @@ def test_suspects_are_halved_down_to_the_one(tiny: Job, monkeypatch: pytest.Monk
             if broken:
                 raise BrokenProcessPool
             future: Future[Any] = Future()
-            names = [frame.id for frame in arguments[0]] if call is engine.compute else []
+            names = [entry.id for entry in arguments[0]] if call is engine.compute else []
             if {"salt-005", "salt-016"} & set(names):
                 broken = True
                 future.set_exception(BrokenProcessPool())

@@ -19,12 +19,14 @@ import pytest
 from ase.build import bulk
 
 from voigt.errors import DomainError, WeightsError
+from voigt.notes import Failure
 from voigt.screening import compute as work
 from voigt.screening.engines.local import run_local
 from voigt.screening.job import Job
-from voigt.screening.screen import Engine, Listener, Resources, Summary, screen
-from voigt.screening.sources.collections import open_collection
-from voigt.structures.reading import Frame, read
+from voigt.screening.screen import Engine, Listener, Resources, Summary, screen_collection
+from voigt.screening.sources import open_collection
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input, InputStructure, read
 
 ray = pytest.importorskip("ray", reason="Ray is not installed: pip install 'voigt[ray]'")
 from ray.util import list_named_actors  # noqa: E402
@@ -63,12 +65,12 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pieces(file: Path, size: int = SMALL) -> list[list[Frame]]:
-    frames = list(read(file))
-    return [frames[start : start + size] for start in range(0, len(frames), size)]
+def pieces(file: Path, size: int = SMALL) -> list[list[Input]]:
+    structures = list(read(file))
+    return [structures[start : start + size] for start in range(0, len(structures), size)]
 
 
-def gathered(outcomes: list[work.Outcome]) -> tuple[pa.Table, pa.Table]:
+def gathered(outcomes: list[Outcome]) -> tuple[pa.Table, pa.Table]:
     results = pa.concat_tables([outcome.results for outcome in outcomes]).sort_by("id")
     failures = pa.concat_tables([outcome.failures for outcome in outcomes]).sort_by("id")
     return results, failures
@@ -78,7 +80,7 @@ def test_rows_are_those_of_the_local_engine_and_the_source_is_read_as_it_is_need
     known, bad = gathered(list(run_local(pieces(file, size=4), JOB, 1)))
     given, seen_at = 0, []
 
-    def source() -> Iterator[list[Frame]]:
+    def source() -> Iterator[list[Input]]:
         nonlocal given
         for piece in pieces(file, size=4):
             given += 1
@@ -111,7 +113,8 @@ def run(file: Path, folder: Path, engine: Engine, stop_after: int | None = None)
             raise KeyboardInterrupt
 
     listener = Listener(lambda _: None, advance)
-    return screen(open_collection(str(file)), folder, JOB, Resources(engine), None, None, "test", listener)
+    collection = open_collection(str(file))
+    return screen_collection(collection, folder, JOB, resources=Resources(engine), listener=listener)
 
 
 @pytest.mark.parametrize(("first", "second"), [("ray", "local"), pytest.param("local", "ray", marks=pytest.mark.slow)])
@@ -166,26 +169,26 @@ def test_a_crystal_that_kills_its_worker_is_a_failure_and_the_others_are_compute
 ) -> None:
     given = pieces(file)[:3]
     deadly = given[1][3]
-    assert deadly.atoms is not None
+    assert isinstance(deadly, InputStructure)
     deadly.atoms.info["deadly"] = Deadly()
     results, failures = gathered(list(ray_engine.run_ray(iter(given), JOB, 1, None)))
-    alive = [frame.id for piece in given for frame in piece if frame.id not in (deadly.id, "crystal-20")]
+    alive = [entry.id for piece in given for entry in piece if entry.id not in (deadly.id, "crystal-20")]
     assert results["id"].to_pylist() == alive
     reasons = dict(zip(failures["id"].to_pylist(), failures["reason"].to_pylist(), strict=True))
     assert set(reasons) == {deadly.id, "crystal-20"}
     assert reasons[deadly.id] == (
-        f"{file}, frame 11: {deadly.id}: the process that computed its 2 atoms was killed, most likely for lack of "
+        f"{file}, frame 11 (id {deadly.id}): the process that computed its 2 atoms was killed, most likely for lack of "
         "memory; use a machine with more"
     )
     assert capfd.readouterr() == ("", "")
 
 
 def test_128_crystals_with_a_deadly_one_cost_few_deaths() -> None:
-    piece = [Frame("file", k, str(k), None, "deadly" if k == 77 else None) for k in range(128)]
+    piece: list[Input] = [Failure("file", k, str(k), "unreadable", "deadly" if k == 77 else "") for k in range(128)]
     deaths, suspects = 0, [piece]
     while suspects:
         piece = suspects.pop()
-        if any(frame.problem for frame in piece):
+        if any(entry.problem for entry in piece):
             deaths += 1
             suspects += ray_engine._smaller(piece) if len(piece) > 1 else []
     assert deaths <= 3

@@ -5,9 +5,9 @@ from voigt.errors import InputError
 from voigt.screening.query.pareto import pareto_front
 
 
-def brute_force(values: np.ndarray, maximise: list[bool]) -> np.ndarray:
+def brute_force(values: np.ndarray, maximize: list[bool]) -> np.ndarray:
     """The definition, pair by pair."""
-    signed = np.where(maximise, values, -values)
+    signed = np.where(maximize, values, -values)
     front = np.zeros(len(values), dtype=bool)
     for i, point in enumerate(signed):
         if np.isnan(point).any():
@@ -20,17 +20,17 @@ def brute_force(values: np.ndarray, maximise: list[bool]) -> np.ndarray:
     return front
 
 
-@pytest.mark.parametrize("maximise", [[True], [False], [True, True], [True, False], [False, False],
+@pytest.mark.parametrize("maximize", [[True], [False], [True, True], [True, False], [False, False],
                                       [True, True, True], [False, True, False], [True, False, True, True]])
 @pytest.mark.parametrize("levels", [3, 12, 10**6])
-def test_front_is_that_of_the_definition_with_ties_missing_values_and_infinities(maximise, levels):
-    random = np.random.default_rng(levels + len(maximise))
+def test_front_is_that_of_the_definition_with_ties_missing_values_and_infinities(maximize, levels):
+    random = np.random.default_rng(levels + len(maximize))
     for _ in range(8):
-        values = random.integers(0, levels, size=(45, len(maximise))).astype(float)
+        values = random.integers(0, levels, size=(45, len(maximize))).astype(float)
         values[random.random(values.shape) < 0.05] = np.nan
         values[random.random(values.shape) < 0.03] = np.inf
         values[random.random(values.shape) < 0.03] = -np.inf
-        assert np.array_equal(pareto_front(values, maximise), brute_force(values, maximise))
+        assert np.array_equal(pareto_front(values, maximize), brute_force(values, maximize))
 
 
 def test_on_a_circle_every_point_of_the_quadrant_is_on_the_front():

@@ -17,8 +17,9 @@ import pytest
 from tests.screening.made_stores import STRUCTURES, made_up_rows, to_table, write_parts
 
 from voigt.errors import InputError, OutputError
+from voigt.screening.query.derived import elements_in
 from voigt.screening.query.expressions import parse
-from voigt.screening.query.selection import Selection, elements_in, read_crystals, select, write_selection
+from voigt.screening.query.selection import Selection, read_crystals, select, write_selection
 from voigt.screening.report.listing import selection_text
 
 COUNT = 700
@@ -128,7 +129,7 @@ def test_the_best_are_kept_when_memory_is_cut(
     whole = chosen(parts, "eps_total > 10", "eps_total_max", top=7)
     first = chosen(parts, "eps_total > 10", top=7)
     assert first.ids == tuple(row["id"] for row in rows if trace_third(row) > 10)[:7]
-    for module in ("selection", "parts"):
+    for module in ("query.selection", "store.parts"):
         monkeypatch.setattr(f"voigt.screening.{module}.ROWS", 16)
     assert chosen(parts, "eps_total > 10", "eps_total_max", top=7).ids == whole.ids
     cut = chosen(parts, "eps_total > 10", top=7)

@@ -24,7 +24,7 @@ def plane(count: int, front: list[int], matched: np.ndarray | None = None) -> Pl
     random = np.random.default_rng(1)
     mask = np.isin(np.arange(count), front)
     return Plane(x=random.uniform(0, 1, count), y=random.uniform(0, 1, count), labels=("x (eV)", "y"),
-                 maximise=(True, True), front=mask, doubtful=np.zeros(count, dtype=bool),
+                 maximize=(True, True), front=mask, doubtful=np.zeros(count, dtype=bool),
                  formulas=[f"X{k}O2" for k in range(count)], matched=matched)  # fmt: skip
 
 
@@ -96,7 +96,7 @@ def test_front_and_matching_crystals_are_drawn():
     axis = figure.axes[0]
     assert axis.get_xlabel() == "x (eV)"
     labels = axis.get_legend_handles_labels()[1]
-    assert labels == ["fulfil the condition (200)", "Pareto front (3)"]
+    assert labels == ["fulfill the condition (200)", "Pareto front (3)"]
 
 
 def test_an_empty_front_leaves_the_density():
@@ -109,15 +109,15 @@ def test_equal_crystals_share_one_name():
     equal = plane(40, [5, 6])
     x, y = equal.x.copy(), equal.y.copy()
     x[6], y[6] = x[5], y[5]
-    figure = pareto_figure(Plane(x, y, equal.labels, equal.maximise, equal.front, equal.doubtful, equal.formulas))
+    figure = pareto_figure(Plane(x, y, equal.labels, equal.maximize, equal.front, equal.doubtful, equal.formulas))
     assert len(texts(figure)) == 1
 
 
-@pytest.mark.parametrize(("maximise", "expected"), [((True, True), 1.0), ((False, False), 2.0)])
-def test_the_staircase_borders_what_was_attained(maximise, expected):
+@pytest.mark.parametrize(("maximize", "expected"), [((True, True), 1.0), ((False, False), 2.0)])
+def test_the_staircase_borders_what_was_attained(maximize, expected):
     # Two points (1, 2) and (2, 1). For x = 1.5 the best y is 1 where more is better: only x = 2 is large enough.
     front = np.array([True, True])
-    drawn = Plane(np.array([1.0, 2.0]), np.array([2.0, 1.0]), ("x", "y"), maximise, front, ~front, ["A", "B"])
+    drawn = Plane(np.array([1.0, 2.0]), np.array([2.0, 1.0]), ("x", "y"), maximize, front, ~front, ["A", "B"])
     (line,) = [line for line in pareto_figure(drawn).axes[0].lines if len(line.get_xdata()) == 2]
     path = line.get_path().vertices
     steps = {"steps-pre": 1, "steps-post": 0}[line.get_drawstyle()]
@@ -133,7 +133,7 @@ def test_without_values_a_figure_says_so():
     assert len(pixels(distribution_figure({}, {}))) > 0
 
 
-def test_only_what_fulfils_a_condition_is_blue():
+def test_only_what_fulfills_a_condition_is_blue():
     values = {"gap": np.random.default_rng(0).uniform(0, 5, 1000)}
     figures = [distribution_figure(values, {"gap": "gap (eV)"}, mask) for mask in (None, values["gap"] > 2)]
     blue = [(pixels(figure) == BLUE).all(axis=1).sum() for figure in figures]

@@ -10,22 +10,25 @@ import pyarrow.parquet as pq
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
-from tests.screening.report_stores import COMMANDS, DIGESTS, crystal_row, write_store
+from tests.screening.report_stores import COMMANDS, DIGESTS, as_version_0_1, crystal_row, warn, write_store
 
 from voigt.errors import InputError, OutputError
-from voigt.screening.query.expressions import parse
+from voigt.notes import MEANING
+from voigt.screening.query.criteria import read_criteria
 from voigt.screening.report.report import write_report
 
 PROPERTIES = ("eps_inf", "eps_total", "band_gap")
 CHOICE = {"where": "eps_total > 8 and band_gap > 2", "rank": "eps_total * band_gap"}
 UNSEEN = (
-    "crystals.parquet, frame 300: bad-0: Fe, Co not among the 59 elements that model 'dielectric' was trained on; "
+    "crystals.parquet, frame 300 (id bad-0): Fe, Co not among the 59 elements that model 'dielectric' was trained on; "
     "use --allow-unseen to predict all the same"
 )
-CLOSE = "crystals.parquet, frame {}: atoms 0 (O) and {} (H) are 0.1 Angstrom apart; remove the duplicate atoms"
+CLOSE = "crystals.parquet, frame {0} (id bad-{1}): atoms 0 (O) and {1} (H) are 0.1 Angstrom apart; remove one of them"
 FAILURES = [
-    {"id": "bad-0", "source": "crystals.parquet", "index": 300, "reason": UNSEEN},
-    *({"id": f"bad-{k}", "source": "crystals.parquet", "index": 300 + k, "reason": CLOSE.format(300 + k, k)}
+    {"id": "bad-0", "source": "crystals.parquet", "index": 300, "reason": UNSEEN, "kind": "unseen_elements",
+     "elements": ["Fe", "Co"]},
+    *({"id": f"bad-{k}", "source": "crystals.parquet", "index": 300 + k, "reason": CLOSE.format(300 + k, k),
+       "kind": "unreadable", "elements": []}
       for k in range(1, 4)),
 ]  # fmt: skip
 
@@ -57,11 +60,13 @@ def crystals(count: int = 300) -> list[dict]:
         if k % 13 == 5:
             row |= {"eps_total": None, "eps_total_spread": None, "eps_total_model": None,
                     "eps_total_members": None}
-            row["warnings"] = [f"eps_total not predicted: no space group at symprec 0.00{k}"]
+            warn(row, "no_symmetry", f"eps_total not predicted: nothing at symprec 0.00{k}", ["eps_total"])
         if k % 7 == 2:
             row["unseen"] = ["Lu"]
         if k % 11 == 3:
-            row["warnings"] = [*row["warnings"], "probably a metal (it holds no non-metal): permittivities are not"]
+            row["likely_metal"] = True
+            names = ["eps_inf"] if row["eps_total"] is None else ["eps_inf", "eps_total"]
+            warn(row, "likely_metal", f"a sentence on metals, number {k % 2}", names)
         rows.append(row)
     return rows
 
@@ -78,15 +83,7 @@ def store(tmp_path_factory):
 
 
 def report(store, output, where=CHOICE["where"], rank=CHOICE["rank"], top=20, pareto=None, ascending=False):
-    return write_report(
-        store,
-        where=None if where is None else parse(where),
-        rank=None if rank is None else parse(rank),
-        top=top,
-        pareto=pareto,
-        output=output,
-        ascending=ascending,
-    )
+    return write_report(store, read_criteria(where, rank, ascending), top=top, pareto=pareto, output=output)
 
 
 @pytest.fixture(scope="module")
@@ -228,10 +225,16 @@ def test_the_page_counts_results_failures_and_what_is_lacking(written):
     assert row_of(text, "crystals with results")[1] == "300"
     assert row_of(text, "with `eps_total`")[1] == str(300 - lacking)
     assert row_of(text, "without `eps_total`")[1] == str(lacking)
-    assert row_of(text, "`eps_total` | no space group at symprec #")[2] == str(lacking)
-    assert row_of(text, "atoms # (O) and # (H) are # Angstrom apart; remove") == [
-        "atoms # (O) and # (H) are # Angstrom apart; remove the duplicate atoms", "`bad-1`", "3"]  # fmt: skip
-    assert row_of(text, "elements not among the # elements that model 'dielectric'")[1:] == ["`bad-0`", "1"]
+    first = next(text for row in ROWS for text in row["warnings"] if row["eps_total"] is None)
+    assert row_of(text, "`eps_total` | ")[1:] == [MEANING["no_symmetry"], first, str(lacking)]
+    assert row_of(text, MEANING["unreadable"])[1:] == [CLOSE.format(301, 1), "3"]
+    assert row_of(text, MEANING["unseen_elements"])[1:] == [UNSEEN, "1"]
+    # One kind, whatever its sentences are; what explains a missing property is no warning about a prediction.
+    metals = sum(row["likely_metal"] for row in ROWS)
+    assert row_of(text, MEANING["likely_metal"])[1:] == ["a sentence on metals, number 1", str(metals)]
+    assert text.count(MEANING["no_symmetry"]) == 1
+    assert row_of(text, "probably metals")[1] == str(metals)
+    assert "not recorded" not in text
     # With a gap of 2 eV at most the condition is false, whatever the permittivity.
     assert f"{sum(np.isnan(MEAN) & (GAP > 2))} cannot be judged" in text
 
@@ -240,22 +243,22 @@ def test_flags_are_those_of_the_diagnostics(written):
     order, _ = best()
     for k, row in zip(order, table(written[1] / "top.csv"), strict=True):
         size = np.linalg.norm(ROWS[k]["eps_total"])
-        expected = "U" * bool(ROWS[k]["unseen"]) + "M" * any("metal" in text for text in ROWS[k]["warnings"])
+        expected = "U" * bool(ROWS[k]["unseen"]) + "M" * ROWS[k]["likely_metal"]
         expected += "S" * bool(ROWS[k]["eps_total_spread"] / size > 0.25) + "R" * (ROWS[k]["eps_total_residual"] > 0.05)
         assert row["flags"] == expected
     text = written[0].page.read_text(encoding="utf-8")
     flags = [row["flags"] for row in table(written[1] / "top.csv")]
     assert {flag: int(row_of(text, f"{flag} |")[2]) for flag in "UMSR"} == {
-        flag: sum(flag in own for own in flags) for flag in "UMSR"
+        flag: sum(flag in cell for cell in flags) for flag in "UMSR"
     }
     assert int(row_of(text, "U |")[4]) == sum(bool(row["unseen"]) for row in ROWS)
     assert any(flags)
 
 
 def test_coverage_counts_a_crystal_once_for_each_of_its_elements(store):
-    from voigt.screening.report.survey import read_failures, survey
+    from voigt.screening.report.survey import read_failures, read_survey
 
-    found = survey(sorted((store / "parts").iterdir()), PROPERTIES, (), None)
+    found = read_survey(sorted((store / "parts").iterdir()), PROPERTIES, (), None)
     for number in (8, 71, 26):
         holding = [row for row in ROWS if number in row["numbers"]]
         assert found.held[number] == len(holding)
@@ -300,7 +303,7 @@ def test_nothing_that_fits_gives_a_report_that_says_so(store, tmp_path):
 @pytest.mark.usefixtures("blank")
 def test_without_failures_condition_ranking_or_a_second_property(tmp_path):
     rows = [{key: value for key, value in row.items() if not key.startswith("eps")} for row in ROWS[:12]]
-    rows = [{**row, "warnings": [], "unseen": []} for row in rows]
+    rows = [{**row, "warnings": [], "notes": [], "unseen": []} for row in rows]
     store = write_store(tmp_path / "run", rows, ["band_gap"], parts=1)
     result = report(store, tmp_path / "report", where=None, rank=None, top=5)
     assert [row["id"] for row in table(tmp_path / "report" / "top.csv")] == [row["id"] for row in rows[:5]]
@@ -323,14 +326,63 @@ def test_what_a_prefilter_left_out_is_not_called_lacking(tmp_path):
     rows = [dict(row, prefilter=k % 2 == 0) for k, row in enumerate(ROWS[:40])]
     for row in rows[1::2]:
         row |= {"eps_total": None, "eps_inf": None}
-    rows = [{**row, "warnings": []} for row in rows]
+    rows = [{**row, "warnings": [], "notes": []} for row in rows]
     store = write_store(tmp_path / "run", rows, PROPERTIES)
     text = report(store, tmp_path / "report").page.read_text()
     assert row_of(text, "kept from some models by the prefilter")[1] == "20"
     assert row_of(text, "with `eps_inf`")[1] == "20"
     assert "without `eps_inf`" not in text
     missing = sum(ROWS[k]["eps_total"] is None for k in range(0, 40, 2))
-    assert row_of(text, "`eps_total` | no reason stored")[2] == str(missing)
+    assert row_of(text, "`eps_total` | not recorded")[2:] == ["–", str(missing)]
+
+
+@pytest.mark.usefixtures("blank")
+def test_a_store_of_version_0_1_is_reported_by_its_sentences(store, tmp_path):
+    """Kinds were not stored then: sentences are counted as they are, and one line says so. Flags are as ever."""
+    copy = shutil.copytree(store, tmp_path / "run")
+    for path in copy.rglob("*.parquet"):
+        as_version_0_1(path)
+    text = report(copy, tmp_path / "report").page.read_text()
+    note = "Of 300 crystals and 4 failures the kinds of warnings and failures are not recorded"
+    assert len([line for line in text.splitlines() if line.startswith(note)]) == 1
+    assert row_of(text, f"not recorded | {UNSEEN}")[2] == "1"
+    assert row_of(text, f"not recorded | {CLOSE.format(302, 2)}")[2] == "1"
+    lacking = sum(row["eps_total"] is None for row in ROWS)
+    assert row_of(text, "`eps_total` | not recorded")[2:] == ["–", str(lacking)]
+    odd = sum(row["likely_metal"] for row in ROWS[1::2])
+    assert row_of(text, "not recorded | a sentence on metals, number 1 ")[2] == str(odd)
+    report(store, tmp_path / "new")
+    for name in ("top.csv", "pareto.csv"):
+        assert (tmp_path / "report" / name).read_bytes() == (tmp_path / "new" / name).read_bytes()
+    # The elements of failures are recorded since: they are not read from sentences.
+    from voigt.screening.report.survey import read_failures
+
+    assert read_failures(copy).refused.sum() == 0
+
+
+@pytest.mark.usefixtures("blank")
+def test_a_store_of_both_versions_is_one_store(store, tmp_path):
+    """Begun with version 0.1 and resumed: parts differ by columns."""
+    copy = shutil.copytree(store, tmp_path / "run")
+    as_version_0_1(copy / "parts" / "part-000000.parquet")
+    text = report(copy, tmp_path / "report").page.read_text()
+    assert "Of 100 crystals the kinds of warnings and failures are not recorded" in text
+    metals = [row["likely_metal"] for row in ROWS]
+    assert row_of(text, MEANING["likely_metal"])[2] == str(sum(metals[100:]))
+    assert row_of(text, "probably metals")[1] == str(sum(metals))
+    assert row_of(text, "not recorded | a sentence on metals, number 1 ")[2] == str(sum(metals[1:100:2]))
+
+
+@pytest.mark.usefixtures("blank")
+def test_without_criteria_those_of_the_last_screening_are_used(store, tmp_path):
+    copy = shutil.copytree(store, tmp_path / "run")
+    manifest = json.loads((copy / "manifest.json").read_text())
+    manifest["selection"] = {"where": CHOICE["where"], "rank": "band_gap", "ascending": True}
+    (copy / "manifest.json").write_text(json.dumps(manifest))
+    written = write_report(copy, top=5)
+    assert written.page == copy / "report" / "report.md"
+    report(store, tmp_path / "same", rank="band_gap", top=5, ascending=True)
+    assert table(copy / "report" / "top.csv") == table(tmp_path / "same" / "top.csv")
 
 
 @pytest.mark.usefixtures("blank")

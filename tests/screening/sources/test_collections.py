@@ -26,12 +26,10 @@ from tests.screening.crystal_files import (
     text_of,
     write_table,
 )
-from tests.structures.inputs import trouble
+from tests.structures.inputs import is_sound, trouble
 
 from voigt.errors import InputError
-from voigt.screening.sources.collections import open_collection
-from voigt.screening.sources.items import Item, frames_of
-from voigt.structures.readers.parsed import Parsed
+from voigt.screening.sources import open_collection
 
 # ---- single files
 
@@ -43,13 +41,13 @@ def test_extended_xyz_plain_and_packed(tmp_path: Path, pack: object) -> None:
     text = text_of(crystals(7), "extxyz")
     path.write_bytes(pack(text) if callable(pack) else text)
     collection = open_collection(str(path))
-    frames = list(collection.frames())
-    assert_same(frames, crystals(7))
-    assert [frame.id for frame in frames] == [f"salts:{number}" for number in range(7)]
-    assert [frame.index for frame in frames] == list(range(7))
-    assert {frame.source for frame in frames} == {str(path)}
+    structures = list(collection.structures())
+    assert_same(structures, crystals(7))
+    assert [structure.id for structure in structures] == [f"salts:{number}" for number in range(7)]
+    assert [structure.index for structure in structures] == list(range(7))
+    assert {structure.source for structure in structures} == {str(path)}
     assert (collection.name, collection.kind, collection.count) == (str(path), "extxyz", None)
-    assert fields(collection.frames()) == fields(frames)
+    assert fields(collection.structures()) == fields(structures)
 
 
 @pytest.mark.parametrize(
@@ -61,9 +59,9 @@ def test_a_single_structure(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     packing = {".gz": gzip.compress, ".xz": lzma.compress}
     path.write_bytes(packing[path.suffix](text) if path.suffix in packing and "wrongly" not in name else text)
-    (frame,) = open_collection(str(path)).frames()
-    assert_same([frame], [crystal(3)])
-    assert frame.id == name.partition(".")[0]
+    (structure,) = open_collection(str(path)).structures()
+    assert_same([structure], [crystal(3)])
+    assert structure.id == name.partition(".")[0]
 
 
 def test_json_lines_of_structures_and_documents(tmp_path: Path) -> None:
@@ -81,20 +79,25 @@ def test_json_lines_of_structures_and_documents(tmp_path: Path) -> None:
     for name in ("salts.jsonl", "salts.ndjson.gz", "no_suffix"):
         text = "".join([*lines[:3], "\n", '{"cut": \n', "[" * 100_000 + "\n", *lines[3:]]).encode()
         (tmp_path / name).write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
-        frames = list(open_collection(str(tmp_path / name)).frames())
+        structures = list(open_collection(str(tmp_path / name)).structures())
         stem = name.split(".")[0]
-        assert [frame.id for frame in frames] == [f"{stem}:0", "mp-1", "own", *(f"{stem}:{k}" for k in (3, 4, 5, 6))]
-        assert_same([frames[k] for k in (0, 1, 2, 6)], [crystal(k) for k in (0, 1, 2, 4)])
-        assert "line 5 is no JSON document" in trouble(frames[3])
-        assert "line 6 is no JSON document" in trouble(frames[4])
-        assert "not a pymatgen Structure" in trouble(frames[5])
+        assert [structure.id for structure in structures] == [
+            f"{stem}:0",
+            "mp-1",
+            "own",
+            *(f"{stem}:{k}" for k in (3, 4, 5, 6)),
+        ]
+        assert_same([structures[k] for k in (0, 1, 2, 6)], [crystal(k) for k in (0, 1, 2, 4)])
+        assert "line 5 is no JSON document" in trouble(structures[3])
+        assert "line 6 is no JSON document" in trouble(structures[4])
+        assert "not a pymatgen Structure" in trouble(structures[5])
 
 
 def test_a_broken_document_keeps_its_name(tmp_path: Path) -> None:
     path = tmp_path / "few.jsonl"
     broken = {"structure": {"lattice": {"matrix": [[1]]}, "sites": []}, "material_id": "mp-7"}
     path.write_text(json_lines([pymatgen_dict(crystal(0)), broken]))
-    assert [frame.id for frame in open_collection(str(path)).frames()] == ["few:0", "mp-7"]
+    assert [structure.id for structure in open_collection(str(path)).structures()] == ["few:0", "mp-7"]
 
 
 def test_ase_database_knows_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,10 +109,10 @@ def test_ase_database_knows_its_count(tmp_path: Path, monkeypatch: pytest.Monkey
     for row in (3, 4, 5, 6):
         del database[row]
     collection = open_collection(str(path))
-    frames = list(collection.frames())
+    structures = list(collection.structures())
     left = [0, 1, *range(6, 12)]
-    assert [frame.id for frame in frames] == [f"mp-{number}" for number in left]
-    assert_same(frames, [crystal(number) for number in left])
+    assert [structure.id for structure in structures] == [f"mp-{number}" for number in left]
+    assert_same(structures, [crystal(number) for number in left])
     assert (collection.kind, collection.count) == ("database", 8)
 
 
@@ -132,18 +135,27 @@ def test_nested_folders_give_paths_as_ids(tmp_path: Path) -> None:
     (top / ".hidden").mkdir()
     (top / ".hidden" / "e.cif").write_bytes(text_of(crystal(9), "cif"))
     (top / "notes.txt").write_text("salt\n")
-    (top / "settings.json").write_text('{"colour": "white"}')
+    (top / "settings.json").write_text('{"color": "white"}')
     (top / "log.jsonl").write_text('{"time": 1}\n{"time": 2}\n')
     (top / "round").symlink_to(top, target_is_directory=True)
     (top / "self").symlink_to(top / "self")
     os.mkfifo(top / "pipe.cif")
     collection = open_collection(str(top))
-    frames = list(collection.frames())
-    assert [frame.id for frame in frames] == ["a", "b/c/d", "b/c", "b/many:0", "b/many:1", "Ä/POSCAR", "Ä/b", "塩"]
-    assert_same(frames, [crystal(number) for number in (2, 3, 4, 10, 11, 0, 1, 5)])
+    structures = list(collection.structures())
+    assert [structure.id for structure in structures] == [
+        "a",
+        "b/c/d",
+        "b/c",
+        "b/many:0",
+        "b/many:1",
+        "Ä/POSCAR",
+        "Ä/b",
+        "塩",
+    ]
+    assert_same(structures, [crystal(number) for number in (2, 3, 4, 10, 11, 0, 1, 5)])
     assert (collection.kind, collection.count) == ("folder", None)
-    assert Path(frames[1].source) == top / "b" / "c" / "d.vasp"
-    assert fields(collection.frames()) == fields(frames)
+    assert Path(structures[1].source) == top / "b" / "c" / "d.vasp"
+    assert fields(collection.structures()) == fields(structures)
 
 
 def test_names_that_differ_in_their_suffix_only_are_told_apart(tmp_path: Path) -> None:
@@ -152,8 +164,8 @@ def test_names_that_differ_in_their_suffix_only_are_told_apart(tmp_path: Path) -
     (tmp_path / "salt.vasp.gz").write_bytes(gzip.compress(text_of(crystal(2), "vasp")))
     (tmp_path / "POSCAR.mp-1").write_bytes(text_of(crystal(3), "vasp"))
     (tmp_path / "POSCAR.mp-2").write_bytes(text_of(crystal(4), "vasp"))
-    frames = list(open_collection(str(tmp_path)).frames())
-    assert [frame.id for frame in frames] == ["POSCAR.mp-1", "POSCAR.mp-2", "salt", "salt-2", "salt-3"]
+    structures = list(open_collection(str(tmp_path)).structures())
+    assert [structure.id for structure in structures] == ["POSCAR.mp-1", "POSCAR.mp-2", "salt", "salt-2", "salt-3"]
 
 
 def test_one_per_cent_of_garbage_is_named_and_the_rest_is_read(tmp_path: Path) -> None:
@@ -162,20 +174,19 @@ def test_one_per_cent_of_garbage_is_named_and_the_rest_is_read(tmp_path: Path) -
         path = tmp_path / f"{number:03d}.vasp"
         path.write_bytes(garbage.get(number, text_of(crystal(number), "vasp")))
     (tmp_path / "999.cif.gz").write_bytes(gzip.compress(text_of(crystal(0), "cif"))[:-40])
-    frames = list(open_collection(str(tmp_path)).frames())
-    bad = [frame.id for frame in frames if frame.problem is not None]
+    structures = list(open_collection(str(tmp_path)).structures())
+    bad = [structure.id for structure in structures if not is_sound(structure)]
     assert bad == [*(f"{number:03d}" for number in garbage), "999"]
-    assert all(frame.atoms is None for frame in frames if frame.problem is not None)
-    assert_same([f for f in frames if f.problem is None], [crystal(k) for k in range(300) if k not in garbage])
+    assert_same([f for f in structures if is_sound(f)], [crystal(k) for k in range(300) if k not in garbage])
 
 
 def test_a_file_that_vanishes_while_reading_is_one_problem(tmp_path: Path) -> None:
     for number in range(3):
         (tmp_path / f"{number}.vasp").write_bytes(text_of(crystal(number), "vasp"))
-    frames = open_collection(str(tmp_path)).frames()
-    first = next(frames)
+    structures = open_collection(str(tmp_path)).structures()
+    first = next(structures)
     (tmp_path / "1.vasp").unlink()
-    assert [first.id, *(frame.id for frame in frames if frame.problem is None)] == ["0", "2"]
+    assert [first.id, *(structure.id for structure in structures if is_sound(structure))] == ["0", "2"]
 
 
 # ---- identity
@@ -187,20 +198,10 @@ def test_an_id_is_used_once(tmp_path: Path) -> None:
         if identity is not None:
             atoms.info["id"] = identity
     ase.io.write(tmp_path / "salts.xyz", several)
-    frames = list(open_collection(str(tmp_path / "salts.xyz")).frames())
-    assert [frame.problem is None for frame in frames] == [True, True, False, True, True, False]
-    assert "duplicate id 'x'" in trouble(frames[2])
-    assert "duplicate id 'y'" in trouble(frames[5])
-
-
-def test_many_equal_names_stay_different_and_quick() -> None:
-    """Twenty thousand members of one name, as an archive that was appended to may have."""
-    item = Item("a.tar", 0, "salt", Parsed(atoms=crystal(0)))
-    named = Item("a.tar", 0, "", Parsed(atoms=crystal(0), id="salt-3"))
-    frames = frames_of([item, named, *[item] * 3])
-    assert [frame.id for frame in frames] == ["salt", "salt-3", "salt-2", "salt-4", "salt-5"]
-    empty = Item("a.tar", 0, "salt", Parsed(problem="broken"))
-    assert len({frame.id for frame in frames_of([empty] * 20_000)}) == 20_000
+    structures = list(open_collection(str(tmp_path / "salts.xyz")).structures())
+    assert [is_sound(structure) for structure in structures] == [True, True, False, True, True, False]
+    assert "duplicate id 'x'" in trouble(structures[2])
+    assert "duplicate id 'y'" in trouble(structures[5])
 
 
 def test_names_that_are_no_text_can_be_written(tmp_path: Path) -> None:
@@ -208,12 +209,12 @@ def test_names_that_are_no_text_can_be_written(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     with open(os.fsencode(tmp_path / "a") + b"/salt-\xff.vasp", "wb") as stream:
         stream.write(text_of(crystal(0), "vasp"))
-    (frame,) = open_collection(str(tmp_path / "a")).frames()
-    frame.id.encode(), frame.source.encode()
+    (structure,) = open_collection(str(tmp_path / "a")).structures()
+    structure.id.encode(), structure.source.encode()
     path = tmp_path / "half.jsonl"
     path.write_text(json.dumps({"id": "a\ud800", **pymatgen_dict(crystal(1))}) + "\n{\n")
-    frames = list(open_collection(str(path)).frames())
-    assert frames[0].id.encode() == b"a?"
+    structures = list(open_collection(str(path)).structures())
+    assert structures[0].id.encode() == b"a?"
 
 
 def test_the_fingerprint_follows_the_files(tmp_path: Path) -> None:
@@ -251,12 +252,12 @@ def test_standard_input_can_be_read_twice(monkeypatch: pytest.MonkeyPatch) -> No
     text = text_of(crystals(5), "extxyz")
     pipe(text)
     collection = open_collection("-")
-    frames = list(collection.frames())
-    assert_same(frames, crystals(5))
-    assert [frame.id for frame in frames] == [f"stdin:{number}" for number in range(5)]
-    assert fields(collection.frames()) == fields(frames)
+    structures = list(collection.structures())
+    assert_same(structures, crystals(5))
+    assert [structure.id for structure in structures] == [f"stdin:{number}" for number in range(5)]
+    assert fields(collection.structures()) == fields(structures)
     pipe(gzip.compress(text))
-    assert_same(list(open_collection("-").frames()), crystals(5))
+    assert_same(list(open_collection("-").structures()), crystals(5))
     pipe(text)
     assert open_collection("-").fingerprint == collection.fingerprint
     pipe(b"")
@@ -299,33 +300,23 @@ def test_what_holds_no_crystal_is_refused_in_one_sentence(tmp_path: Path) -> Non
 
 
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
-    """Of what a frame needs only its id stays behind: less than 100 bytes."""
+    """Of what a structure needs only its id stays behind: less than 100 bytes."""
     one = text_of(crystal(0) * (2, 1, 1), "extxyz")
     path = tmp_path / "many.xyz.gz"
     with gzip.open(path, "wb", compresslevel=1) as stream:
         for _ in range(800):
             stream.write(one)
-    frames = open_collection(str(path)).frames()
-    next(frames)
+    structures = open_collection(str(path)).structures()
+    next(structures)
     tracemalloc.start()
     try:
         for _ in range(100):
-            next(frames)
+            next(structures)
         before = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
-        count = sum(1 for _ in frames)
+        count = sum(1 for _ in structures)
         grown = tracemalloc.get_traced_memory()[1] - before
     finally:
         tracemalloc.stop()
     assert count == 699
     assert grown < count * 100 + 2**18 < len(one) * count
-
-
-def test_structures_that_upset_the_checks_are_problems(monkeypatch: pytest.MonkeyPatch) -> None:
-    def upset(_: object) -> list[str]:
-        raise ZeroDivisionError("division by zero")
-
-    item = Item("-", 0, "odd", Parsed(atoms=crystal(0)))
-    assert next(frames_of([item])).problem is None
-    monkeypatch.setattr("voigt.screening.sources.items.problems", upset)
-    assert "cannot be read as a crystal: division by zero" in trouble(next(frames_of([item])))

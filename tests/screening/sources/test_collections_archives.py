@@ -1,4 +1,4 @@
-"""Tar and zip archives of structure files: every member in order, nothing on disk, whatever breaks is named."""
+"""Tar and zip archives of structure files: every member in order, nothing on disk, and what breaks is named."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from pathlib import Path
 import ase.db
 import pytest
 from tests.screening.crystal_files import assert_same, crystal, crystals, fields, json_lines, pymatgen_dict, text_of
-from tests.structures.inputs import trouble
+from tests.structures.inputs import is_sound, trouble
 
 from voigt.errors import InputError
-from voigt.screening.sources.collections import open_collection
+from voigt.screening.sources import open_collection
 
 PACKINGS: dict[str, Callable[[bytes], bytes]] = {
     "tar": lambda content: content,
@@ -69,7 +69,7 @@ def test_members_of_every_format_in_the_order_of_the_archive(tmp_path: Path, kin
         "notes.txt": b"salt\n",
         "a/many.xyz": text_of([crystal(2), crystal(3)], "extxyz"),
         "a/one.cif.gz": gzip.compress(text_of(crystal(4), "cif")),
-        "settings.json": b'{"colour": "white"}',
+        "settings.json": b'{"color": "white"}',
         "structure.json": json.dumps(pymatgen_dict(crystal(5))).encode(),
         "lines.jsonl.xz": lzma.compress(json_lines(pymatgen_dict(crystal(k)) for k in (6, 7)).encode()),
         "page.xml": b"<html></html>",
@@ -79,14 +79,14 @@ def test_members_of_every_format_in_the_order_of_the_archive(tmp_path: Path, kin
     text = write_archive(tmp_path / f"salts.{kind}", members)
     before = sorted(tmp_path.iterdir())
     collection = open_collection(text)
-    frames = list(collection.frames())
-    assert_same(frames, crystals(9))
+    structures = list(collection.structures())
+    assert_same(structures, crystals(9))
     stems = ["z/塩", "z/POSCAR.mp-1", "a/many:0", "a/many:1", "a/one", "structure", "lines:0", "lines:1", "b"]
-    assert [frame.id for frame in frames] == stems
-    assert frames[3].source == f"{text}!/a/many.xyz"
-    assert (frames[3].index, frames[8].source) == (1, f"{text}!/b.cif")
+    assert [structure.id for structure in structures] == stems
+    assert structures[3].source == f"{text}!/a/many.xyz"
+    assert (structures[3].index, structures[8].source) == (1, f"{text}!/b.cif")
     assert (collection.kind, collection.count) == ("zip" if kind == "zip" else "tar", None)
-    assert fields(collection.frames()) == fields(frames)
+    assert fields(collection.structures()) == fields(structures)
     assert sorted(tmp_path.iterdir()) == before
 
 
@@ -94,7 +94,7 @@ def test_members_of_every_format_in_the_order_of_the_archive(tmp_path: Path, kin
 def test_the_content_tells_an_archive(tmp_path: Path, kind: str) -> None:
     text = write_archive(tmp_path / f"salts.{kind}", salts(3))
     Path(text).rename(tmp_path / "download")
-    assert_same(list(open_collection(str(tmp_path / "download")).frames()), crystals(3))
+    assert_same(list(open_collection(str(tmp_path / "download")).structures()), crystals(3))
 
 
 @pytest.mark.parametrize("kind", ["tar", "zip"])
@@ -104,9 +104,9 @@ def test_hostile_names_lead_nowhere(tmp_path: Path, kind: str, monkeypatch: pyte
     names = ["../../up.vasp", "/etc/root.vasp", "a/../../b.vasp", "..\\c\\d.vasp", "..", "a\nb.vasp", "b.vasp"]
     members = {name: text_of(crystal(number), "vasp") for number, name in enumerate(names)}
     text = write_archive(tmp_path / f"salts.{kind}", members)
-    frames = list(open_collection(text).frames())
-    assert [frame.id for frame in frames] == ["up", "etc/root", "a/b", "c/d", "a\nb", "b"]
-    assert all(frame.problem is None for frame in frames)
+    structures = list(open_collection(text).structures())
+    assert [structure.id for structure in structures] == ["up", "etc/root", "a/b", "c/d", "a\nb", "b"]
+    assert all(is_sound(structure) for structure in structures)
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["inside", f"salts.{kind}"]
 
 
@@ -121,8 +121,8 @@ def test_links_and_devices_in_a_tar_are_passed_over(tmp_path: Path) -> None:
         info = tarfile.TarInfo("salt.vasp")
         info.size = len(content)
         archive.addfile(info, io.BytesIO(content))
-    frames = list(open_collection(str(tmp_path / "salts.tar")).frames())
-    assert [frame.id for frame in frames] == ["salt"]
+    structures = list(open_collection(str(tmp_path / "salts.tar")).structures())
+    assert [structure.id for structure in structures] == ["salt"]
 
 
 def test_repeated_members_are_told_apart(tmp_path: Path) -> None:
@@ -133,8 +133,8 @@ def test_repeated_members_are_told_apart(tmp_path: Path) -> None:
             info = tarfile.TarInfo("salts/000.vasp")
             info.size = len(text)
             archive.addfile(info, io.BytesIO(text))
-    frames = list(open_collection(str(tmp_path / "salts.tar")).frames())
-    assert [frame.id for frame in frames] == ["salts/000", "salts/000-2", "salts/000-3"]
+    structures = list(open_collection(str(tmp_path / "salts.tar")).structures())
+    assert [structure.id for structure in structures] == ["salts/000", "salts/000-2", "salts/000-3"]
 
 
 @pytest.mark.parametrize("kind", ["tar", "tar.gz", "zip"])
@@ -143,10 +143,10 @@ def test_one_per_cent_of_garbage_is_named_and_the_rest_is_read(tmp_path: Path, k
     members["salts/017.vasp"] = b""
     members["salts/101.vasp"] = bytes(range(256))
     members["salts/999.cif.gz"] = gzip.compress(text_of(crystal(0), "cif"))[:-30]
-    frames = list(open_collection(write_archive(tmp_path / f"salts.{kind}", members)).frames())
-    bad = [frame.id for frame in frames if frame.problem is not None]
+    structures = list(open_collection(write_archive(tmp_path / f"salts.{kind}", members)).structures())
+    bad = [structure.id for structure in structures if not is_sound(structure)]
     assert bad == ["salts/017", "salts/101", "salts/999"]
-    assert_same([f for f in frames if f.problem is None], [crystal(k) for k in range(200) if k not in (17, 101)])
+    assert_same([f for f in structures if is_sound(f)], [crystal(k) for k in range(200) if k not in (17, 101)])
 
 
 @pytest.mark.parametrize(
@@ -170,23 +170,23 @@ def test_an_archive_that_breaks_off_gives_what_it_has_and_says_so(
     assert all(512 < len(content) <= 1024 for content in members.values())
     path = tmp_path / f"salts.{kind}"
     path.write_bytes(cut(PACKINGS[kind](tar(members))))
-    frames = list(open_collection(str(path)).frames())
-    sound = [frame for frame in frames if frame.problem is None]
+    structures = list(open_collection(str(path)).structures())
+    sound = [structure for structure in structures if is_sound(structure)]
     assert_same(sound, crystals(len(sound)))
     assert 5 <= len(sound) <= 40
-    assert "archive" in trouble(frames[-1])
-    assert re.search(r"\(after \d+ members\)$", trouble(frames[-1]))
-    assert len(frames) <= len(sound) + 2  # the member in which it breaks off, and the archive
-    assert frames[-1].source == str(path)
-    assert fields(open_collection(str(path)).frames()) == fields(frames)
+    assert "archive" in trouble(structures[-1])
+    assert re.search(r"\(after \d+ members\)$", trouble(structures[-1]))
+    assert len(structures) <= len(sound) + 2  # the member in which it breaks off, and the archive
+    assert structures[-1].source == str(path)
+    assert fields(open_collection(str(path)).structures()) == fields(structures)
 
 
 def test_a_sound_archive_is_not_said_to_break_off(tmp_path: Path) -> None:
     """Sizes that fill their blocks, and a member that is passed over at the end."""
     members = {f"{k}.vasp": text_of(crystal(k), "vasp").ljust(512 * (k + 1)) for k in range(4)}
     for last in ({}, {"notes.txt": b"x" * 5000}, {"notes.txt": b"x" * 512}):
-        frames = list(open_collection(write_archive(tmp_path / "salts.tar.gz", {**members, **last})).frames())
-        assert_same(frames, crystals(4))
+        structures = list(open_collection(write_archive(tmp_path / "salts.tar.gz", {**members, **last})).structures())
+        assert_same(structures, crystals(4))
 
 
 def test_a_member_of_a_zip_with_a_wrong_checksum_is_one_problem(tmp_path: Path) -> None:
@@ -196,8 +196,8 @@ def test_a_member_of_a_zip_with_a_wrong_checksum_is_one_problem(tmp_path: Path) 
         start = archive.getinfo("salts/002.vasp").header_offset
     content[start + 60] ^= 0xFF
     path.write_bytes(content)
-    frames = list(open_collection(str(path)).frames())
-    assert [frame.problem is None for frame in frames] == [True, True, False, True, True]
+    structures = list(open_collection(str(path)).structures())
+    assert [is_sound(structure) for structure in structures] == [True, True, False, True, True]
 
 
 def test_archives_without_crystals_are_refused_in_one_sentence(tmp_path: Path) -> None:
@@ -218,30 +218,30 @@ def test_a_database_in_an_archive_is_one_problem(tmp_path: Path) -> None:
     with ase.db.connect(tmp_path / "salts.db") as database:
         database.write(crystal(0))
     members = {"a.vasp": text_of(crystal(1), "vasp"), "salts.db": (tmp_path / "salts.db").read_bytes()}
-    frames = list(open_collection(write_archive(tmp_path / "salts.tar", members)).frames())
-    assert frames[0].problem is None
-    assert "give the unpacked file" in trouble(frames[1])
+    structures = list(open_collection(write_archive(tmp_path / "salts.tar", members)).structures())
+    assert is_sound(structures[0])
+    assert "give the unpacked file" in trouble(structures[1])
 
 
 def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
     """tarfile would keep a kilobyte of every member."""
     member = text_of(crystal(0), "vasp")
     text = write_archive(tmp_path / "many.tar.gz", {f"{number:05d}.vasp": member for number in range(900)})
-    frames = open_collection(text).frames()
+    structures = open_collection(text).structures()
     for _ in range(100):
-        next(frames)
+        next(structures)
     tracemalloc.start()
     try:
         for _ in range(100):
-            next(frames)
+            next(structures)
         before = tracemalloc.get_traced_memory()[0]
         count = 1
-        for frame in frames:  # noqa: B007 - the last one is looked at
+        for structure in structures:  # noqa: B007 - the last one is looked at
             count += 1
             if count == 690:
                 break
         grown = tracemalloc.get_traced_memory()[0] - before
     finally:
         tracemalloc.stop()
-    assert frame.problem is None
+    assert is_sound(structure)
     assert grown < count * 150

@@ -18,7 +18,7 @@ from tests.screening.crystal_files import assert_same, crystal, crystals, fields
 from tests.structures.inputs import trouble
 
 from voigt.errors import InputError
-from voigt.screening.sources.collections import Collection, open_collection
+from voigt.screening.sources import Collection, open_collection
 from voigt.screening.sources.optimade import Patience
 
 Answer = tuple[int, dict[str, str], bytes]
@@ -27,10 +27,10 @@ Answer = tuple[int, dict[str, str], bytes]
 
 @dataclass
 class Server:
-    """Answers by a function that the test sets; keeps what was asked."""
+    """Answers by a function that the test sets; keeps the requests."""
 
     address: str
-    asked: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
     answer: Callable[[str, int], Answer] = lambda _path, _number: (404, {}, b"")
 
@@ -42,9 +42,9 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            known.asked.append(self.path)
+            known.requests.append(self.path)
             known.headers.append(dict(self.headers))
-            state, headers, body = known.answer(self.path, len(known.asked) - 1)
+            state, headers, body = known.answer(self.path, len(known.requests) - 1)
             self.send_response(state)
             for name, value in {"Content-Length": str(len(body)), **headers}.items():
                 self.send_header(name, value)
@@ -119,21 +119,21 @@ def test_all_pages_are_read(server: Server, link: str) -> None:
     server.answer = pages(entries(23), server.address, 5, link)
     collection = query(server)
     assert (collection.kind, collection.count) == ("optimade", 23)
-    assert len(server.asked) == 1
-    frames = list(collection.frames())
-    assert len(server.asked) == 5
-    assert_same(frames, crystals(23))
-    assert [frame.id for frame in frames] == [f"odb-{number}" for number in range(23)]
-    assert [frame.index for frame in frames] == list(range(23))
-    assert {frame.source for frame in frames} == {f"{server.address}/v1/structures"}
-    assert fields(collection.frames()) == fields(frames)
+    assert len(server.requests) == 1
+    structures = list(collection.structures())
+    assert len(server.requests) == 5
+    assert_same(structures, crystals(23))
+    assert [structure.id for structure in structures] == [f"odb-{number}" for number in range(23)]
+    assert [structure.index for structure in structures] == list(range(23))
+    assert {structure.source for structure in structures} == {f"{server.address}/v1/structures"}
+    assert fields(collection.structures()) == fields(structures)
 
 
-def test_pages_are_fetched_as_frames_are_asked_for(server: Server) -> None:
+def test_pages_are_fetched_as_structures_are_needed(server: Server) -> None:
     server.answer = pages(entries(30), server.address, 5)
-    frames = query(server).frames()
-    assert [frame.id for frame in islice(frames, 7)] == [f"odb-{number}" for number in range(7)]
-    assert len(server.asked) == 2
+    structures = query(server).structures()
+    assert [structure.id for structure in islice(structures, 7)] == [f"odb-{number}" for number in range(7)]
+    assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
@@ -146,22 +146,22 @@ def test_pages_are_fetched_as_frames_are_asked_for(server: Server) -> None:
         ("", "/v1/structures"),
     ],
 )
-def test_what_is_asked(server: Server, text: str, path: str) -> None:
+def test_the_request(server: Server, text: str, path: str) -> None:
     server.answer = pages(entries(2), server.address, 5)
     wanted = 'elements HAS ALL "Na","Cl" AND nelements=2'
     query(server, f"{text}?filter={wanted}&page_limit=7&response_fields=id")
-    parts = urlsplit(server.asked[0])
-    asked = parse_qs(parts.query)
+    parts = urlsplit(server.requests[0])
+    parameters = parse_qs(parts.query)
     assert parts.path == path
-    assert asked["filter"] == [wanted]
-    assert asked["page_limit"] == ["7"]
+    assert parameters["filter"] == [wanted]
+    assert parameters["page_limit"] == ["7"]
     needed = {"lattice_vectors", "cartesian_site_positions", "species", "species_at_sites"}
-    assert needed <= set(asked["response_fields"][0].split(","))
-    assert " " not in server.asked[0]
+    assert needed <= set(parameters["response_fields"][0].split(","))
+    assert " " not in server.requests[0]
     assert server.headers[0]["User-Agent"].startswith("voigt/")
     plain = open_collection(f"{server.address}{text}?filter={wanted}", QUICK)
-    assert parse_qs(urlsplit(server.asked[-1]).query)["page_limit"] == ["100"]
-    assert_same(list(plain.frames()), crystals(2))
+    assert parse_qs(urlsplit(server.requests[-1]).query)["page_limit"] == ["100"]
+    assert_same(list(plain.structures()), crystals(2))
 
 
 def test_the_fingerprint_follows_the_query_and_what_it_finds(server: Server) -> None:
@@ -202,15 +202,15 @@ def test_malformed_entries_are_problems_among_others(server: Server) -> None:
         data.append({**broken, "id": f"bad-{number}"})
     data += [None, "text", {"id": "bare", "type": "structures"}, entry(crystal(1), "first"), entry(crystal(1), "last")]
     server.answer = pages(data, server.address, 4)
-    frames = list(query(server).frames())
-    assert len(frames) == len(data)
-    assert_same([frames[0], frames[-1]], [crystal(0), crystal(1)])
+    structures = list(query(server).structures())
+    assert len(structures) == len(data)
+    assert_same([structures[0], structures[-1]], [crystal(0), crystal(1)])
     for number, (_, shown) in enumerate(changes):
-        assert frames[number + 1].id == f"bad-{number}"
-        assert shown in trouble(frames[number + 1])
-    assert all("is no OPTIMADE entry" in trouble(frame) for frame in frames[-5:-2])
-    assert [frame.id for frame in frames[-5:-2]] == ["structure:16", "structure:17", "bare"]
-    assert "duplicate id 'first'" in trouble(frames[-2])
+        assert structures[number + 1].id == f"bad-{number}"
+        assert shown in trouble(structures[number + 1])
+    assert all("is no OPTIMADE entry" in trouble(structure) for structure in structures[-5:-2])
+    assert [structure.id for structure in structures[-5:-2]] == ["structure:16", "structure:17", "bare"]
+    assert "duplicate id 'first'" in trouble(structures[-2])
 
 
 def one_species(name: str, **shares: float) -> dict[str, Any]:
@@ -225,18 +225,18 @@ def test_names_of_species_need_not_be_elements_and_isotopes_add_up(server: Serve
     ]
     one["attributes"]["species_at_sites"] = ["metal" if s == "Na" else "anion" for s in crystal(0).symbols]
     server.answer = pages([one], server.address, 4)
-    assert_same(list(query(server).frames()), [crystal(0)])
+    assert_same(list(query(server).structures()), [crystal(0)])
 
 
 # ---- servers that fail
 
 
 @pytest.mark.parametrize("state", [429, 500, 502, 503, 504])
-def test_a_busy_server_is_asked_again(server: Server, state: int) -> None:
+def test_a_busy_server_gets_the_request_again(server: Server, state: int) -> None:
     usual = pages(entries(9), server.address, 3)
     server.answer = lambda path, number: usual(path, number) if number % 3 == 2 else (state, {"Retry-After": "0"}, b"")
-    assert_same(list(query(server).frames()), crystals(9))
-    assert len(server.asked) == 9
+    assert_same(list(query(server).structures()), crystals(9))
+    assert len(server.requests) == 9
 
 
 def test_pauses_double_and_keep_to_what_the_server_says(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -258,8 +258,8 @@ def test_a_broken_connection_on_a_later_page_is_tried_again(server: Server) -> N
         return state, {**headers, "Content-Length": str(len(body))}, cut
 
     server.answer = answer
-    assert_same(list(query(server).frames()), crystals(6))
-    assert len(server.asked) == 3
+    assert_same(list(query(server).structures()), crystals(6))
+    assert len(server.requests) == 3
 
 
 @pytest.mark.parametrize(
@@ -277,10 +277,10 @@ def test_a_broken_connection_on_a_later_page_is_tried_again(server: Server) -> N
 def test_a_later_page_that_fails_says_how_far_it_came(server: Server, later: Answer, shown: str) -> None:
     usual = pages(entries(9), server.address, 3)
     server.answer = lambda path, number: usual(path, number) if number == 0 else later
-    frames = query(server).frames()
-    assert_same(list(islice(frames, 3)), crystals(3))
+    structures = query(server).structures()
+    assert_same(list(islice(structures, 3)), crystals(3))
     with pytest.raises(InputError, match=r"failed after 3 structures: .*; start the same command again") as caught:
-        next(frames)
+        next(structures)
     assert shown in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -289,8 +289,8 @@ def test_a_later_page_that_fails_says_how_far_it_came(server: Server, later: Ans
     ("first", "shown"),
     [
         (
-            (400, {}, b'{"errors": [{"detail": "unknown property colour"}]}'),
-            "(unknown property colour); correct the filter",
+            (400, {}, b'{"errors": [{"detail": "unknown property color"}]}'),
+            "(unknown property color); correct the filter",
         ),
         ((400, {}, b"no JSON"), "400 Bad Request; correct the filter"),
         ((404, {}, b""), "404 Not Found"),
@@ -340,4 +340,4 @@ def test_a_count_that_is_no_count_is_not_taken(server: Server) -> None:
     server.answer = lambda _path, _number: ok({"data": entries(2), "meta": {"data_returned": "many"}})
     collection = query(server)
     assert collection.count is None
-    assert_same(list(collection.frames()), crystals(2))
+    assert_same(list(collection.structures()), crystals(2))

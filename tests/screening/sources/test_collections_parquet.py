@@ -1,4 +1,4 @@
-"""Parquet tables of crystals: one file, parts, spoilt parts, and the real collection."""
+"""Parquet tables of crystals: one file, parts, broken parts, and the real collection."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from ase import Atoms
 from tests.screening.crystal_files import assert_same, crystal, crystals, fields, text_of, write_table
-from tests.structures.inputs import good, trouble
+from tests.structures.inputs import good, is_sound, trouble
 
 from voigt.errors import InputError
-from voigt.screening.sources.collections import open_collection
+from voigt.screening.sources import open_collection
 
 
 @pytest.mark.parametrize("row_group", [None, 7])
@@ -28,14 +28,14 @@ def test_rows_are_crystals_and_scalars_their_info(tmp_path: Path, row_group: int
     path = tmp_path / "salts.parquet"
     write_table(path, crystals(25), row_group, material_id=names, band_gap=pa.array(gaps, pa.float32()), spectrum=lists)
     collection = open_collection(str(path))
-    frames = list(collection.frames())
-    assert_same(frames, crystals(25))
-    assert [frame.id for frame in frames] == [f"mp-{number}" for number in range(25)]
-    assert [frame.index for frame in frames] == list(range(25))
-    assert good(frames[4]).info == {"material_id": "mp-4", "band_gap": pytest.approx(0.4)}
-    assert "band_gap" not in good(frames[3]).info
+    structures = list(collection.structures())
+    assert_same(structures, crystals(25))
+    assert [structure.id for structure in structures] == [f"mp-{number}" for number in range(25)]
+    assert [structure.index for structure in structures] == list(range(25))
+    assert good(structures[4]).info == {"material_id": "mp-4", "band_gap": pytest.approx(0.4)}
+    assert "band_gap" not in good(structures[3]).info
     assert (collection.kind, collection.count) == ("parquet", 25)
-    assert fields(collection.frames()) == fields(frames)
+    assert fields(collection.structures()) == fields(structures)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_rows_are_crystals_and_scalars_their_info(tmp_path: Path, row_group: int
 )
 def test_which_column_is_the_id(tmp_path: Path, columns: dict[str, list[Any]], expected: list[str]) -> None:
     path = write_table(tmp_path / "salts.parquet", crystals(3), **columns)
-    assert [frame.id for frame in open_collection(str(path)).frames()] == expected
+    assert [structure.id for structure in open_collection(str(path)).structures()] == expected
 
 
 @pytest.mark.parametrize("kind", ["list", "large_list", "float32", "fixed", "half", "unsigned"])
@@ -77,7 +77,7 @@ def test_kinds_of_lists(tmp_path: Path, kind: str) -> None:
         ),
     }
     pq.write_table(pa.table(columns), tmp_path / "t.parquet")
-    assert_same(list(open_collection(str(tmp_path / "t.parquet")).frames()), several)
+    assert_same(list(open_collection(str(tmp_path / "t.parquet")).structures()), several)
 
 
 def test_bad_rows_are_named_and_the_others_are_read(tmp_path: Path) -> None:
@@ -104,25 +104,25 @@ def test_bad_rows_are_named_and_the_others_are_read(tmp_path: Path) -> None:
     rows = [good_row] + [{**good_row, "id": f"bad-{k}", **change} for k, (change, _) in enumerate(changes)]
     rows.append({**good_row, "id": "last"})
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
-    frames = list(open_collection(str(tmp_path / "t.parquet")).frames())
+    structures = list(open_collection(str(tmp_path / "t.parquet")).structures())
     assert_same(
-        [frames[0], frames[-1]],
+        [structures[0], structures[-1]],
         [Atoms("NaCl", scaled_positions=np.reshape(good_row["frac"], (2, 3)), cell=crystal(0).cell)] * 2,
     )
-    for frame, (_, shown) in zip(frames[1:-1], changes, strict=True):
-        assert shown in trouble(frame)
-    assert [frame.id for frame in frames[1:-2]] == [f"bad-{k}" for k in range(len(changes) - 1)]
+    for structure, (_, shown) in zip(structures[1:-1], changes, strict=True):
+        assert shown in trouble(structure)
+    assert [structure.id for structure in structures[1:-2]] == [f"bad-{k}" for k in range(len(changes) - 1)]
 
 
 def test_parts_are_one_collection(tmp_path: Path) -> None:
     for part in range(3):
         write_table(tmp_path / f"part-{part:06d}.parquet", crystals(30)[10 * part : 10 * part + 10])
     collection = open_collection(str(tmp_path))
-    frames = list(collection.frames())
-    assert_same(frames, crystals(30))
+    structures = list(collection.structures())
+    assert_same(structures, crystals(30))
     assert collection.count == 30
-    assert frames[25].id == "part-000002:5"
-    assert (frames[25].source, frames[25].index) == (str(tmp_path / "part-000002.parquet"), 5)
+    assert structures[25].id == "part-000002:5"
+    assert (structures[25].source, structures[25].index) == (str(tmp_path / "part-000002.parquet"), 5)
 
 
 def test_an_earlier_screening_is_a_collection(tmp_path: Path) -> None:
@@ -134,13 +134,13 @@ def test_an_earlier_screening_is_a_collection(tmp_path: Path) -> None:
         tmp_path / "parts" / "part-000000.parquet", crystals(4), id=["a", "b", "c", "d"], eps_inf=[[1.0] * 9] * 4
     )
     pq.write_table(pa.table({"id": ["e"], "reason": ["broken"]}), tmp_path / "failed" / "part-000000.parquet")
-    frames = list(open_collection(str(tmp_path)).frames())
-    assert_same(frames, crystals(4))
-    assert [frame.id for frame in frames] == ["a", "b", "c", "d"]
+    structures = list(open_collection(str(tmp_path)).structures())
+    assert_same(structures, crystals(4))
+    assert [structure.id for structure in structures] == ["a", "b", "c", "d"]
 
 
 @pytest.mark.parametrize("spoil", ["truncated", "empty", "no column", "pages"])
-def test_a_spoilt_part_is_one_problem_among_others(tmp_path: Path, spoil: str) -> None:
+def test_a_broken_part_is_one_problem_among_others(tmp_path: Path, spoil: str) -> None:
     paths = [write_table(tmp_path / f"{part}.parquet", crystals(30)[10 * part : 10 * part + 10]) for part in range(3)]
     content = paths[1].read_bytes()
     if spoil == "truncated":
@@ -152,9 +152,9 @@ def test_a_spoilt_part_is_one_problem_among_others(tmp_path: Path, spoil: str) -
     else:  # metadata are sound, data are not
         paths[1].write_bytes(content[:4] + b"\xff" * 400 + content[404:])
     collection = open_collection(str(tmp_path))
-    frames = list(collection.frames())
-    assert_same([frame for frame in frames if frame.problem is None], crystals(10) + crystals(30)[20:])
-    (bad,) = [frame for frame in frames if frame.problem is not None]
+    structures = list(collection.structures())
+    assert_same([structure for structure in structures if is_sound(structure)], crystals(10) + crystals(30)[20:])
+    (bad,) = [structure for structure in structures if not is_sound(structure)]
     assert ("has no column cell, frac" if spoil == "no column" else "is not a readable Parquet file") in trouble(bad)
     assert bad.source == str(paths[1])
     assert collection.count == (30 if spoil == "pages" else 21)
@@ -189,7 +189,7 @@ def test_a_table_without_rows_is_refused(tmp_path: Path) -> None:
 
 def test_the_content_tells_a_table(tmp_path: Path) -> None:
     write_table(tmp_path / "table", crystals(3))
-    assert_same(list(open_collection(str(tmp_path / "table")).frames()), crystals(3))
+    assert_same(list(open_collection(str(tmp_path / "table")).structures()), crystals(3))
     (tmp_path / "salts.cif").write_bytes(text_of(crystal(0), "cif"))
     assert open_collection(str(tmp_path / "salts.cif")).kind == "cif"
 
@@ -218,8 +218,8 @@ def test_memory_does_not_grow_with_the_table(tmp_path: Path, monkeypatch: pytest
     tracemalloc.start()
     try:
         most = 0
-        for frame in islice(collection.frames(), 2000):
-            assert frame.problem is None
+        for structure in islice(collection.structures(), 2000):
+            assert is_sound(structure)
             most = max(most, pa.total_allocated_bytes() - held)
         traced = tracemalloc.get_traced_memory()[1]
     finally:
@@ -231,17 +231,17 @@ def test_the_real_collection(dft_data: Callable[[str], Path]) -> None:
     path = dft_data("scalars/mp_scalars.parquet")
     collection = open_collection(str(path))
     assert collection.count == 99_645
-    frames = list(islice(collection.frames(), 2000))
-    assert all(frame.problem is None for frame in frames)
+    structures = list(islice(collection.structures(), 2000))
+    assert all(is_sound(structure) for structure in structures)
     first = (
         pq.ParquetFile(path)
         .read_row_group(0, columns=["mp_id", "numbers", "cell", "frac", "band_gap"])
         .slice(0, 2000)
         .to_pylist()
     )
-    assert [frame.id for frame in frames] == [row["mp_id"] for row in first]
-    for frame, row in zip(frames, first, strict=True):
-        atoms = good(frame)
+    assert [structure.id for structure in structures] == [row["mp_id"] for row in first]
+    for structure, row in zip(structures, first, strict=True):
+        atoms = good(structure)
         assert atoms.numbers.tolist() == row["numbers"]
         assert atoms.positions == pytest.approx(
             np.reshape(row["frac"], (-1, 3)) @ np.reshape(row["cell"], (3, 3)), abs=1e-9

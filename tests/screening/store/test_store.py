@@ -14,6 +14,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from tests.predictions import save_tiny_model
+from tests.screening.report_stores import as_version_0_1
 from tests.screening.screenings import (
     check,
     collection,
@@ -32,8 +33,12 @@ from tests.screening.screenings import (
 from voigt.errors import InputError, OutputError
 from voigt.prediction.result import Settings
 from voigt.screening.job import Job
-from voigt.screening.screen import Wish
-from voigt.screening.store.store import open_store, read_manifest, result_parts
+from voigt.screening.query import parse, select
+from voigt.screening.query.criteria import read_criteria
+from voigt.screening.report import read_failures
+from voigt.screening.store.manifest import read_manifest
+from voigt.screening.store.parts import read_tables, result_parts
+from voigt.screening.store.store import open_store
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -71,10 +76,10 @@ def test_the_same_call_again_does_nothing_and_says_so(
         raise AssertionError
 
     monkeypatch.setattr("voigt.screening.engines.local.compute", forbidden)
-    said: list[str] = []
-    summary = run([*SALTS, unseen("potash")], tmp_path, tiny, said=said)
+    messages: list[str] = []
+    summary = run([*SALTS, unseen("potash")], tmp_path, tiny, messages=messages)
     assert (summary.crystals, summary.failed, summary.computed, summary.complete) == (5, 1, 0, True)
-    assert said == [f"{tmp_path}: 6 crystals are done, which is all of them; nothing to do"]
+    assert messages == [f"{tmp_path}: 6 crystals are done, which is all of them; nothing to do"]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")} == before
     check(tmp_path, IDS, ["potash"])
     # A limit below what is done takes nothing away.
@@ -86,9 +91,9 @@ def test_a_limit_and_then_the_rest(tiny: Job, tmp_path: Path) -> None:
     summary = run(SALTS, tmp_path, tiny, limit=3)
     assert (summary.crystals, summary.computed, summary.complete) == (3, 3, False)
     check(tmp_path, IDS[:3], state="stopped")
-    said: list[str] = []
-    summary = run(SALTS, tmp_path, tiny, said=said)
-    assert said == [f"{tmp_path}: 3 crystals are done, going on with the rest"]
+    messages: list[str] = []
+    summary = run(SALTS, tmp_path, tiny, messages=messages)
+    assert messages == [f"{tmp_path}: 3 crystals are done, going on with the rest"]
     assert (summary.crystals, summary.computed, summary.complete) == (5, 2, True)
     check(tmp_path, IDS)
     assert [session["crystals"] for session in manifest(tmp_path)["sessions"]] == [3, 2]
@@ -97,7 +102,7 @@ def test_a_limit_and_then_the_rest(tiny: Job, tmp_path: Path) -> None:
 
 
 def test_what_is_looked_for_is_noted_for_the_report(tiny: Job, tmp_path: Path) -> None:
-    run(SALTS[:1], tmp_path, tiny, wish=Wish("eps_inf > 2", "eps_inf", True))
+    run(SALTS[:1], tmp_path, tiny, criteria=read_criteria("eps_inf > 2", "eps_inf", True))
     assert manifest(tmp_path)["selection"] == {"where": "eps_inf > 2", "rank": "eps_inf", "ascending": True}
     run(SALTS[:1], tmp_path, tiny)
     assert manifest(tmp_path)["selection"]["rank"] == "eps_inf"
@@ -129,10 +134,10 @@ def test_a_damaged_part_is_put_aside_and_computed_again(tiny: Job, tmp_path: Pat
     else:
         flip(content, pq.ParquetFile(victim).metadata, "reason" if harm == "failures" else "eps_inf")
         victim.write_bytes(content)
-    said: list[str] = []
-    summary = run(inputs, tmp_path, tiny, said=said)
+    messages: list[str] = []
+    summary = run(inputs, tmp_path, tiny, messages=messages)
     assert summary.computed == 2
-    assert "is damaged and was put aside; its crystals are computed again" in said[0]
+    assert "is damaged and was put aside; its crystals are computed again" in messages[0]
     check(tmp_path, IDS, ["potash"])
     same_values(rows(tmp_path), intact)
     assert len(list(tmp_path.rglob("*.damaged"))) in (1, 2)
@@ -161,6 +166,35 @@ def test_what_a_kill_left_is_swept_away(tiny: Job, tmp_path: Path) -> None:
     assert len(leftovers(tmp_path)) == 5
     run(inputs, tmp_path, tiny)
     check(tmp_path, IDS, ["potash"])
+
+
+def test_a_store_of_version_0_1_is_taken_up(tiny: Job, tmp_path: Path) -> None:
+    """Its parts lack columns; they stay as they are, and are read together with new ones."""
+    inputs = [unseen("potash"), *SALTS, unseen("sylvite")]
+    run(inputs, tmp_path, tiny, limit=4)
+    for path in tmp_path.rglob("*.parquet"):
+        as_version_0_1(path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.parquet")}
+    messages: list[str] = []
+    summary = run(inputs, tmp_path, tiny, messages=messages)
+    assert (summary.crystals, summary.failed, summary.computed, summary.complete) == (5, 2, 3, True)
+    assert messages == [f"{tmp_path}: 4 crystals are done, going on with the rest"]
+    assert {path: path.read_bytes() for path in before} == before
+    assert {path.name for path in before} < {path.name for path in result_parts(tmp_path)}
+    ids = [name for path in result_parts(tmp_path) for name in pq.read_table(path)["id"].to_pylist()]
+    assert sorted(ids) == sorted(IDS)
+    (table,) = read_tables(result_parts(tmp_path), ["id", "notes", "eps_inf"])
+    assert [notes is None for notes in table["notes"].to_pylist()] == [True, True, True, False, False]
+    assert table["eps_inf"].null_count == 0
+    best = select(result_parts(tmp_path), None, parse("eps_inf"), None)
+    assert sorted(best.ids) == sorted(IDS)
+    failed = read_failures(tmp_path)
+    assert (failed.count, failed.unrecorded, failed.refused[19]) == (2, 1, 1)
+    # A failure of that time is tried again when its input has changed.
+    mended = salts(1, prefix="potash")
+    mended[0].info["id"] = "potash"
+    assert run([*mended, *SALTS, unseen("sylvite")], tmp_path, tiny).computed == 1
+    assert [row["id"] for row in failures(tmp_path)] == ["sylvite"]
 
 
 def test_a_kill_before_the_first_manifest_leaves_a_folder_to_begin_in(tiny: Job, tmp_path: Path) -> None:

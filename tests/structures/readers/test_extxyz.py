@@ -1,4 +1,4 @@
-"""A broken frame is named with its lines, and the frames around it are delivered."""
+"""A broken structure is named with its lines, and those around it are delivered."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import ase.db
 import ase.io
 import numpy as np
 import pytest
-from tests.structures.inputs import good, labelled, rocksalt, same_crystal, trouble, write_frames
+from tests.structures.inputs import good, is_sound, labelled, rocksalt, same_crystal, trouble, write_structures
 
-from voigt.structures.reading import read
+from voigt.structures import read
 
 
-def test_many_frames_keep_arrays_and_info(tmp_path: Path) -> None:
+def test_many_structures_keep_arrays_and_info(tmp_path: Path) -> None:
     path = tmp_path / "many.extxyz"
-    write_frames(path, 5)
-    frames = list(read(path))
-    assert [frame.id for frame in frames] == [f"zno-{k}" for k in range(5)]
-    assert [frame.index for frame in frames] == list(range(5))
-    for frame, expected in zip(frames, ase.io.read(path, ":"), strict=True):
-        atoms = good(frame)
+    write_structures(path, 5)
+    structures = list(read(path))
+    assert [structure.id for structure in structures] == [f"zno-{k}" for k in range(5)]
+    assert [structure.index for structure in structures] == list(range(5))
+    for structure, expected in zip(structures, ase.io.read(path, ":"), strict=True):
+        atoms = good(structure)
         assert atoms == expected
         assert atoms.arrays.keys() == expected.arrays.keys()
         assert np.array_equal(atoms.arrays["born_charges"], expected.arrays["born_charges"])
@@ -31,19 +31,19 @@ def test_many_frames_keep_arrays_and_info(tmp_path: Path) -> None:
 
 def test_real_data_agree_with_ase(dft_data: Callable[[str], Path]) -> None:
     path = dft_data("born/zro2_defects.extxyz")
-    frames = list(read(path))
+    structures = list(read(path))
     expected = ase.io.read(path, ":")
-    assert len(frames) == len(expected) == 30
-    assert all(good(frame) == atoms for frame, atoms in zip(frames, expected, strict=True))
-    assert [frame.id for frame in frames] == [atoms.info["id"] for atoms in expected]
+    assert len(structures) == len(expected) == 30
+    assert all(good(structure) == atoms for structure, atoms in zip(structures, expected, strict=True))
+    assert [structure.id for structure in structures] == [atoms.info["id"] for atoms in expected]
 
 
-def spoil_count(frame: list[str], text: str) -> list[str]:
-    return [text + "\n", *frame[1:]]
+def spoil_count(structure: list[str], text: str) -> list[str]:
+    return [text + "\n", *structure[1:]]
 
 
-def spoil_row(frame: list[str], change: Callable[[list[str]], list[str]]) -> list[str]:
-    return [*frame[:3], " ".join(change(frame[3].split())) + "\n", *frame[4:]]
+def spoil_row(structure: list[str], change: Callable[[list[str]], list[str]]) -> list[str]:
+    return [*structure[:3], " ".join(change(structure[3].split())) + "\n", *structure[4:]]
 
 
 SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
@@ -77,86 +77,86 @@ SPOILT: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
 
 
 @pytest.mark.parametrize("fault", SPOILT)
-def test_broken_frame_is_named_and_the_others_delivered(tmp_path: Path, fault: str) -> None:
+def test_broken_structure_is_named_and_the_others_delivered(tmp_path: Path, fault: str) -> None:
     path = tmp_path / "many.xyz"
-    frames = write_frames(path)
+    structures = write_structures(path)
     change, shown = SPOILT[fault]
-    frames[2] = change(frames[2])
-    assert path.read_text() != "".join(map("".join, frames))
-    path.write_text("".join(map("".join, frames)))
-    found = list(read(path))
-    assert [frame.id for frame in found if frame.problem is None] == ["zno-0", "zno-1", "zno-3"]
-    # A frame of no atoms leaves its rows behind, which are a second loss.
-    bad = [frame for frame in found if frame.problem is not None]
+    structures[2] = change(structures[2])
+    assert path.read_text() != "".join(map("".join, structures))
+    path.write_text("".join(map("".join, structures)))
+    entries = list(read(path))
+    assert [structure.id for structure in entries if is_sound(structure)] == ["zno-0", "zno-1", "zno-3"]
+    # A structure of no atoms leaves its rows behind, which are a second loss.
+    bad = [structure for structure in entries if not is_sound(structure)]
     assert len(bad) == (2 if fault == "count zero" else 1)
     assert bad[0].index == 2
     assert bad[0].id == ("many:2" if fault == "comment missing" else "zno-2")
     assert shown in trouble(bad[0])
-    assert bad[0].describe() == f"{path}, frame 2 (id {bad[0].id}): {bad[0].problem}"
-    for frame, expected in zip([f for f in found if f.atoms], (0, 1, 3), strict=True):
-        assert np.allclose(good(frame).positions, labelled(f"zno-{expected}").positions, atol=1e-7)
+    assert bad[0].reason == f"{path}, frame 2 (id {bad[0].id}): {trouble(bad[0])}"
+    for structure, expected in zip([f for f in entries if is_sound(f)], (0, 1, 3), strict=True):
+        assert np.allclose(good(structure).positions, labelled(f"zno-{expected}").positions, atol=1e-7)
 
 
 @pytest.mark.parametrize("keep", range(1, 6))
-def test_truncated_last_frame(tmp_path: Path, keep: int) -> None:
+def test_truncated_last_structure(tmp_path: Path, keep: int) -> None:
     path = tmp_path / "cut.xyz"
-    frames = write_frames(path)
-    path.write_text("".join(map("".join, frames[:3])) + "".join(frames[3][:keep]))
-    found = list(read(path))
-    assert [frame.atoms is not None for frame in found] == [True, True, True, False]
-    assert found[3].id == ("cut:3" if keep == 1 else "zno-3")
-    assert ("the file ends" if keep == 1 else "promises 4 atoms") in trouble(found[3])
+    structures = write_structures(path)
+    path.write_text("".join(map("".join, structures[:3])) + "".join(structures[3][:keep]))
+    entries = list(read(path))
+    assert [is_sound(structure) for structure in entries] == [True, True, True, False]
+    assert entries[3].id == ("cut:3" if keep == 1 else "zno-3")
+    assert ("the file ends" if keep == 1 else "promises 4 atoms") in trouble(entries[3])
 
 
-def test_garbage_between_frames_and_at_the_ends(tmp_path: Path) -> None:
+def test_garbage_between_structures_and_at_the_ends(tmp_path: Path) -> None:
     path = tmp_path / "many.xyz"
-    frames = write_frames(path)
-    first, second, third, fourth = ("".join(frame) for frame in frames)
+    structures = write_structures(path)
+    first, second, third, fourth = ("".join(structure) for structure in structures)
     path.write_text(f"# written by hand\n{first}\n{second}\n\nEND OF RUN 1\n{third}{fourth}\nEND\n")
-    found = list(read(path))
-    assert [frame.id for frame in found if frame.atoms] == ["zno-0", "zno-1", "zno-2", "zno-3"]
-    assert [frame.index for frame in found if not frame.atoms] == [0, 3, 6]
-    assert "lines 1 to 1 are not a frame" in trouble(found[0])
-    assert "'END OF RUN 1'" in trouble(found[3])
+    entries = list(read(path))
+    assert [structure.id for structure in entries if is_sound(structure)] == ["zno-0", "zno-1", "zno-2", "zno-3"]
+    assert [structure.index for structure in entries if not is_sound(structure)] == [0, 3, 6]
+    assert "lines 1 to 1 are not a frame" in trouble(entries[0])
+    assert "'END OF RUN 1'" in trouble(entries[3])
 
 
 def test_line_ends_byte_order_mark_and_foreign_letters(tmp_path: Path) -> None:
     path = tmp_path / "many.xyz"
-    frames = write_frames(path)
-    text = "".join(map("".join, frames)).replace("\n", "\r\n").replace("split=train", "author=Müller", 1)
+    structures = write_structures(path)
+    text = "".join(map("".join, structures)).replace("\n", "\r\n").replace("split=train", "author=Müller", 1)
     path.write_bytes(b"\xef\xbb\xbf" + text.encode("utf-8"))
-    found = list(read(path))
-    assert [frame.id for frame in found if frame.atoms] == ["zno-0", "zno-1", "zno-2", "zno-3"]
-    assert good(found[0]).info["author"] == "Müller"
+    entries = list(read(path))
+    assert [structure.id for structure in entries if is_sound(structure)] == ["zno-0", "zno-1", "zno-2", "zno-3"]
+    assert good(entries[0]).info["author"] == "Müller"
     path.write_bytes(text.encode("latin-1"))
-    assert all(frame.atoms for frame in read(path))
+    assert all(is_sound(structure) for structure in read(path))
 
 
 def test_cell_as_pseudo_atoms(tmp_path: Path) -> None:
     path = tmp_path / "vec.xyz"
     ase.io.write(path, [rocksalt(), rocksalt()], format="extxyz", vec_cell=True)
-    frames = list(read(path))
-    assert len(frames) == 2
-    for frame in frames:
-        assert same_crystal(good(frame), rocksalt())
+    structures = list(read(path))
+    assert len(structures) == 2
+    for structure in structures:
+        assert same_crystal(good(structure), rocksalt())
 
 
-def test_frames_are_streamed(tmp_path: Path) -> None:
-    """The first frames of a text come before the rest of it is read."""
+def test_structures_are_streamed(tmp_path: Path) -> None:
+    """The first structures of a text come before the rest of it is read."""
     from voigt.structures.readers.extxyz import read_extxyz
 
     path = tmp_path / "many.xyz"
-    frames = write_frames(path)
+    structures = write_structures(path)
     taken = 0
 
     def endless() -> Iterator[str]:
         nonlocal taken
         while True:
-            for line in frames[0]:
+            for line in structures[0]:
                 taken += 1
                 yield line
 
     parsed = read_extxyz(endless())
     for count in range(1, 20):
-        assert next(parsed).atoms is not None
+        assert is_sound(next(parsed))
         assert taken <= 6 * count + 2

@@ -18,9 +18,9 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
-from tests.structures.inputs import good, only, pymatgen_structure, rocksalt, same_crystal, trouble, wurtzite
+from tests.structures.inputs import good, is_sound, only, pymatgen_structure, rocksalt, same_crystal, trouble, wurtzite
 
-from voigt.structures.reading import read, read_one
+from voigt.structures import read, read_one
 
 
 @pytest.mark.parametrize(
@@ -48,10 +48,10 @@ def test_formats_agree_with_ase(tmp_path: Path, name: str, kind: str) -> None:
     ase.io.write(tmp_path / f"by_ase.{kind}", wurtzite(), format=kind)
     (tmp_path / f"by_ase.{kind}").rename(path)
     expected = ase.io.read(path, format=kind) if kind != "db" else ase.db.connect(path, type="db").get_atoms(1)
-    frame = only(read(path))
-    assert same_crystal(good(frame), expected)
-    assert np.array_equal(good(frame).positions, expected.positions)
-    assert (frame.source, frame.index, frame.id) == (str(path), 0, path.stem)
+    structure = only(read(path))
+    assert same_crystal(good(structure), expected)
+    assert np.array_equal(good(structure).positions, expected.positions)
+    assert (structure.source, structure.index, structure.id) == (str(path), 0, path.stem)
     assert same_crystal(read_one(str(path)), expected)
 
 
@@ -204,10 +204,10 @@ def test_list_of_pymatgen_structures_in_a_file(tmp_path: Path) -> None:
     document = [one, {"structure": one, "material_id": "mp-1"}, {"formula": "NaCl"}, 7, one]
     path = tmp_path / "many.json"
     path.write_text(json.dumps(document))
-    frames = list(read(path))
-    assert [frame.atoms is not None for frame in frames] == [True, True, False, False, True]
-    assert [frame.id for frame in frames] == ["many:0", "mp-1", "many:2", "many:3", "many:4"]
-    assert all("not a pymatgen Structure" in trouble(frames[k]) for k in (2, 3))
+    structures = list(read(path))
+    assert [is_sound(structure) for structure in structures] == [True, True, False, False, True]
+    assert [structure.id for structure in structures] == ["many:0", "mp-1", "many:2", "many:3", "many:4"]
+    assert all("not a pymatgen Structure" in trouble(structures[k]) for k in (2, 3))
 
 
 @pytest.mark.parametrize(
@@ -246,7 +246,7 @@ def test_pymatgen_molecules_deuterium_and_dummies() -> None:
 
 
 def test_pymatgen_is_not_imported() -> None:
-    code = "import sys, voigt.structures.reading as r; from ase.build import bulk; r.read_one(bulk('Si')); " + (
+    code = "import sys, voigt.structures as r; from ase.build import bulk; r.read_one(bulk('Si')); " + (
         "print([m for m in ('pymatgen', 'torch', 'vesin') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -325,6 +325,40 @@ def test_broken_poscars(tmp_path: Path, symbols: str, counts: str, shown: str) -
     assert shown in trouble(only(read(path)))
 
 
+@pytest.mark.parametrize("kind", ["Direct", "Cartesian", "Kartesisch"])
+@pytest.mark.parametrize("scale", ["1.0", "1.37", "-70.0", "1.0 1.1 1.2"])
+@pytest.mark.parametrize("after", ["", "\n\n", "Cartesian\n0 0 1\n0 1 0\n"], ids=["plain", "blank", "velocities"])
+def test_poscar_is_what_ase_reads(tmp_path: Path, kind: str, scale: str, after: str) -> None:
+    path = tmp_path / "POSCAR"
+    text = POSCAR.format(symbols="Cs Cl", counts="1 1").replace("\n1.0\n", f"\n{scale}\n").replace("Direct", kind)
+    path.write_text(text.replace("0 4 0", "0.3 4 0") + after)
+    atoms, expected = read_one(path), ase.io.read(path, format="vasp")
+    assert (atoms.numbers.tolist(), atoms.pbc.tolist()) == (expected.numbers.tolist(), expected.pbc.tolist())
+    np.testing.assert_array_equal(atoms.cell.array, expected.cell.array)
+    np.testing.assert_array_equal(atoms.positions, expected.positions)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("Direct\n0 0 0\n0.5 0.5 0.5", "Selective dynamics\nDirect\n0 0 0 T T F\n0.5 0.5 0.5 F F F"),
+        ("Direct", "fractional"),
+        ("Cs Cl\n1 1", "Cs_sv/6a2f Cl\n1 1"),
+        ("1 1", "1 1 ! two"),
+        ("\n1.0\n", "\n1.0 Angstrom\n"),
+        ("0 0 0\n0.5 0.5 0.5", "0 0 0 Cs\n0.5 0.5 0.5 Cl"),
+    ],
+)
+def test_unusual_poscars_are_what_ase_reads_too(tmp_path: Path, old: str, new: str) -> None:
+    path = tmp_path / "POSCAR"
+    text = POSCAR.format(symbols="Cs Cl", counts="1 1")
+    assert old in text
+    path.write_text(text.replace(old, new))
+    atoms, expected = read_one(path), ase.io.read(path, format="vasp")
+    assert atoms.get_chemical_symbols() == expected.get_chemical_symbols()
+    np.testing.assert_array_equal(atoms.positions, expected.positions)
+
+
 def test_poscar_of_vasp_4_finds_its_potcar(tmp_path: Path) -> None:
     path = tmp_path / "POSCAR"
     path.write_text(POSCAR.replace("{symbols}\n", "").format(counts="1 1"))
@@ -347,24 +381,24 @@ def test_packed_files_agree_with_plain_ones(tmp_path: Path, name: str, pack: Mod
     suffix = {gzip: ".gz", bz2: ".bz2", lzma: ".xz"}[pack]
     packed = tmp_path / f"{name}{suffix}"
     packed.write_bytes(pack.compress(plain.read_bytes()))
-    frame, expected = only(read(packed)), only(read(plain))
-    assert same_crystal(good(frame), good(expected), tolerance=0.0)
-    assert frame.id == expected.id
+    structure, expected = only(read(packed)), only(read(plain))
+    assert same_crystal(good(structure), good(expected), tolerance=0.0)
+    assert structure.id == expected.id
     packed.rename(tmp_path / "other")  # the content tells
     assert np.array_equal(read_one(tmp_path / "other").positions, good(expected).positions)
 
 
 def test_a_packed_file_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
-    frames = [wurtzite() for _ in range(200)]
-    for number, atoms in enumerate(frames):
+    structures = [wurtzite() for _ in range(200)]
+    for number, atoms in enumerate(structures):
         atoms.rattle(0.05, seed=number)
-    ase.io.write(tmp_path / "many.xyz", frames)
+    ase.io.write(tmp_path / "many.xyz", structures)
     packed = gzip.compress((tmp_path / "many.xyz").read_bytes())
     (tmp_path / "many.xyz.gz").write_bytes(packed[: len(packed) // 2])
-    found = list(read(tmp_path / "many.xyz.gz"))
-    assert 90 < len(found) < 110
-    assert all(same_crystal(good(one), other) for one, other in zip(found[:-1], frames, strict=False))
-    assert "Compressed file ended" in trouble(found[-1])
+    entries = list(read(tmp_path / "many.xyz.gz"))
+    assert 90 < len(entries) < 110
+    assert all(same_crystal(good(one), other) for one, other in zip(entries[:-1], structures, strict=False))
+    assert "Compressed file ended" in trouble(entries[-1])
 
 
 def test_folders_hold_packed_files_and_lines_of_structures(tmp_path: Path) -> None:
@@ -375,9 +409,9 @@ def test_folders_hold_packed_files_and_lines_of_structures(tmp_path: Path) -> No
     (tmp_path / "d.jsonl").write_text('{"time": 1}\n')
     (tmp_path / "e.json").write_text(line * 2)
     (tmp_path / "f.json.gz").write_bytes(gzip.compress(line.encode())[:20])
-    frames = list(read(tmp_path))
-    assert [frame.id for frame in frames] == ["a", "c:0", "c:1", "e:0", "e:1", "f"]
-    assert [frame.problem is None for frame in frames] == [True] * 5 + [False]
+    structures = list(read(tmp_path))
+    assert [structure.id for structure in structures] == ["a", "c:0", "c:1", "e:0", "e:1", "f"]
+    assert [is_sound(structure) for structure in structures] == [True] * 5 + [False]
 
 
 def test_packed_databases_are_named_as_such(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from voigt.structures.symmetry import Symmetry, crystal_system, find_symmetry
 from voigt.structures.symmetry import space_group as module
 from voigt.structures.symmetry.space_group import nearest_orthogonal
 
-# Crystal -> number, symbol, point group, system, inversion centre, operations in the cell given, orbits.
+# Crystal -> number, symbol, point group, system, inversion center, operations in the cell given, orbits.
 KNOWN = {
     "rocksalt": (225, "Fm-3m", "m-3m", "cubic", True, 48, 2),
     "cesium_chloride": (221, "Pm-3m", "m-3m", "cubic", True, 48, 2),
@@ -98,9 +98,9 @@ def images_apart(atoms: ase.Atoms, vectors: np.ndarray) -> np.ndarray:
 
 
 def covariant_field(atoms: ase.Atoms) -> np.ndarray:
-    """A tensor per atom that the crystal alone determines: product of two different sums over neighbours of f d d^T.
+    """A tensor per atom that the crystal alone determines: product of two different sums over neighbors of f d d^T.
 
-    Not symmetric, polar, and made with ASE's neighbour list.
+    Not symmetric, polar, and made with ASE's neighbor list.
     """
     target, source, vector, distance = ase_neighbor_list("ijDd", atoms, 4.2)
     dyads = np.einsum("ea,eb->eab", vector, vector)
@@ -113,24 +113,24 @@ def covariant_field(atoms: ase.Atoms) -> np.ndarray:
 
 @pytest.mark.parametrize("name", sorted(KNOWN))
 def test_space_group_is_that_of_the_literature(name):
-    number, symbol, point_group, system, centre, operations, orbits = KNOWN[name]
+    number, symbol, point_group, system, center, operations, orbits = KNOWN[name]
     found = find_symmetry(getattr(crystals, name)())
     assert (found.number, found.international, found.point_group) == (number, symbol, point_group)
-    assert (found.crystal_system, found.centrosymmetric) == (system, centre)
+    assert (found.crystal_system, found.centrosymmetric) == (system, center)
     assert len(found.rotations) == operations
     assert len(set(found.orbits)) == orbits
 
 
 @pytest.mark.parametrize("point_group", sorted(POINT_GROUPS))
 def test_each_point_group_of_the_international_tables(point_group):
-    number, order, centre = POINT_GROUPS[point_group]
+    number, order, center = POINT_GROUPS[point_group]
     # Three kinds of atoms at general positions have no symmetry but that of the group.
     general = [(0.113, 0.236, 0.071), (0.291, 0.153, 0.387), (0.177, 0.342, 0.266)]
     atoms = crystal(["Na", "Cl", "O"], general, spacegroup=number, cellpar=CELLS[crystal_system(number)])
     found = find_symmetry(atoms)
     assert (found.number, found.point_group) == (number, point_group)
     assert len(found.rotations) == order
-    assert found.centrosymmetric == centre
+    assert found.centrosymmetric == center
     assert len(atoms) == 3 * order
     assert len(set(found.orbits)) == 3
     assert set(found.site_symmetries) == {"1"}

@@ -38,7 +38,7 @@ def check_export(path: str | Path) -> Path:
     return path
 
 
-def export(found: MatbenchEvaluation, path: str | Path) -> int:
+def export(result: MatbenchEvaluation, path: str | Path) -> int:
     """Write the predictions; returns how many crystals of the whole task are absent.
 
     A crystal of a scored fold without a prediction is absent from `data` and listed in `user_metadata`. The matbench
@@ -49,26 +49,26 @@ def export(found: MatbenchEvaluation, path: str | Path) -> int:
     OutputError
         The file cannot be written.
     """
-    content = benchmark(found)
+    content = benchmark(result)
     text = json.dumps(content).encode()
     with atomic_write(check_export(path), "wb") as stream:
         stream.write(gzip.compress(text, mtime=0) if Path(path).suffix == ".gz" else text)
-    return found.task.crystals - int(np.isfinite(found.predicted).sum())
+    return result.task.crystals - int(np.isfinite(result.predicted).sum())
 
 
-def benchmark(found: MatbenchEvaluation) -> dict[str, Any]:
+def benchmark(result: MatbenchEvaluation) -> dict[str, Any]:
     """The content of the file."""
-    task = found.task
+    task = result.task
     folds: dict[str, Any] = {}
     missing: dict[str, list[str]] = {}
-    for fold in found.models:
-        chosen = (found.rows.fold == fold) & np.isfinite(found.predicted)
-        names, predicted = found.rows.mbid[chosen], found.predicted[chosen]
+    for fold in result.models:
+        chosen = (result.rows.fold == fold) & np.isfinite(result.predicted)
+        names, predicted = result.rows.mbid[chosen], result.predicted[chosen]
         data = {str(name): float(value) for name, value in zip(names, predicted, strict=True)}
         absent = [name for name in task.fold_ids(fold) if name not in data]
         if absent:
             missing[f"fold_{fold}"] = absent
-        scores = _scores(predicted, found.rows.label[chosen])
+        scores = _scores(predicted, result.rows.label[chosen])
         folds[f"fold_{fold}"] = {"data": data, "parameters": {}, "scores": scores}
     content: dict[str, Any] = {
         "@module": "matbench.bench",
@@ -85,9 +85,9 @@ def benchmark(found: MatbenchEvaluation) -> dict[str, Any]:
         },
         "user_metadata": {
             "algorithm": f"voigt {__version__}",
-            "models": {f"fold_{fold}": name for fold, name in found.models.items()},
+            "models": {f"fold_{fold}": name for fold, name in result.models.items()},
             "structures": "Materials Project, re-relaxed since MatBench: not the structures of the public leaderboard",
-            "limit": found.limit,
+            "limit": result.limit,
             "missing": missing,
         },
         "benchmark_name": BENCHMARK,

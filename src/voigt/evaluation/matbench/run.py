@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,17 +13,20 @@ from voigt.data.labelled import file_digest
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.matbench.rivals import read_rivals, trivial
 from voigt.evaluation.matbench.scores import Array, Candidate, Row, score
-from voigt.evaluation.matbench.tasks import FOLDS, TASKS, Task, TaskRows, first_by_hash, frames, read_task, task_of
+from voigt.evaluation.matbench.tasks import FOLDS, TASKS, Task, TaskRows, first_by_hash, read_task, structures, task_of
+from voigt.evaluation.run import left_out
 from voigt.models.checkpoint import LoadedModel
-from voigt.prediction.result import Prediction, Settings
-from voigt.prediction.stream import predict_frames
+from voigt.notes import Failure
+from voigt.prediction.result import Settings
+from voigt.prediction.stream import predict_structures
+from voigt.writers.markdown import counted
 
 FUNCTIONAL = "PBE"  # of the Materials Project, +U included
 
 
 @dataclass(frozen=True)
 class MatbenchEvaluation:
-    """What `evaluate_matbench` found.
+    """Figures of models on the folds that they hold out.
 
     Attributes
     ----------
@@ -88,10 +90,8 @@ def evaluate_matbench(
         Take only so many crystals of each fold, chosen by a hash of their identities.
     baseline
         Score mean and median of the training folds as well.
-    allow_unseen
-        Predict for elements outside the training sets; otherwise such crystals are left out, and counted.
-    advance
-        Called after every prediction.
+    allow_unseen, advance
+        As in `evaluate_model`.
 
     Raises
     ------
@@ -102,20 +102,20 @@ def evaluate_matbench(
     """
     task, by_fold = _held_out(models, property_name)
     everything = read_task(data, task)
-    parts, predictions, systems, reasons = [], [], [], list[str]()
+    parts, predictions, systems, failures = [], [], [], list[Failure]()
     for fold, model in sorted(by_fold.items()):
         part = everything.take(everything.fold == fold)
         if not len(part.row):
             raise TargetError(f"{data} has no crystal of fold {fold} of {task.name}, which '{model.name}' holds out")
         parts.append(part if limit is None else first_by_hash(part, limit))
-        predicted, system = _predict(model, parts[-1], task, allow_unseen, reasons, advance)
+        predicted, system = _predict(model, parts[-1], task, allow_unseen, failures, advance)
         predictions.append(predicted)
         systems.append(system)
     rows = _joined(parts)
     predicted, system = np.concatenate(predictions), np.concatenate(systems)
     compared = np.isfinite(predicted)
     if not compared.any():
-        raise DomainError(f"none of the {len(compared)} crystals could be predicted, e.g. {reasons[0]}")
+        raise DomainError(f"none of the {len(compared)} crystals could be predicted, e.g. {failures[0].reason}")
     notes = [_describe(model, fold, data) for fold, model in sorted(by_fold.items())]
     notes += _fine_tuned(by_fold)
     candidates = [Candidate(models[0].name, "model", predicted)]
@@ -132,7 +132,7 @@ def evaluate_matbench(
     candidates += trivial(everything, rows.fold) if baseline else []
     kept = [Candidate(entry.name, entry.kind, entry.predicted[compared]) for entry in candidates]
     table = score(kept, rows.label[compared], rows.fold[compared], system[compared], task.property == "band_gap")
-    notes += _left_out(reasons)
+    notes += [f"**{text}**" for text in left_out(failures)]
     names = {fold: model.name for fold, model in sorted(by_fold.items())}
     return MatbenchEvaluation(
         task, names, rows, predicted, system, compared, tuple(table), limit, difference, tuple(notes)
@@ -144,10 +144,11 @@ def _held_out(models: Sequence[LoadedModel], property_name: str | None) -> tuple
     by_fold: dict[int, LoadedModel] = {}
     tasks = [_task_and_fold(model) for model in models]
     task = tasks[0][0]
-    for model, (own, fold) in zip(models, tasks, strict=True):
-        if own is not task:
+    for model, (other, fold) in zip(models, tasks, strict=True):
+        if other is not task:
             raise DomainError(
-                f"model '{models[0].name}' is for {task.name} and model '{model.name}' for {own.name}; score them apart"
+                f"model '{models[0].name}' is for {task.name} and model '{model.name}' for {other.name}; "
+                "score them apart"
             )
         if property_name is not None and property_name != task.property:
             raise DomainError(
@@ -170,7 +171,7 @@ def _task_and_fold(model: LoadedModel) -> tuple[Task, int]:
     kind = settings.get("kind", "stored")
     task, fold = task_of(settings.get("column")), settings.get("fold")
     if kind != "folds" or task is None:
-        columns = " or ".join(own.fold_column for own in TASKS)
+        columns = " or ".join(entry.fold_column for entry in TASKS)
         by = f" by column {settings.get('column')}" if kind == "folds" else ""
         raise DomainError(
             f"model '{model.name}' was trained with split '{kind}'{by}, so it may have seen the test crystals of a "
@@ -186,22 +187,19 @@ def _predict(
     rows: TaskRows,
     task: Task,
     allow_unseen: bool,
-    reasons: list[str],
+    failures: list[Failure],
     advance: Callable[[], None] | None,
 ) -> tuple[Array, NDArray[np.str_]]:
-    """Predictions (M,), NaN with a reason where there is none, and crystal systems (M,)."""
-    asked = FUNCTIONAL if FUNCTIONAL in model.hypers.functionals else None
-    settings = Settings(properties=(task.property,), functional=asked, allow_unseen=allow_unseen)
+    """Predictions (M,), NaN with a failure where there is none, and crystal systems (M,)."""
+    functional = FUNCTIONAL if FUNCTIONAL in model.hypers.functionals else None
+    settings = Settings(properties=(task.property,), functional=functional, allow_unseen=allow_unseen)
     values, systems = np.full(len(rows.row), np.nan), [""] * len(rows.row)
-    for index, result in enumerate(predict_frames(frames(rows), model, settings)):
-        if isinstance(result, Prediction):
+    for index, result in enumerate(predict_structures(structures(rows), model, settings)):
+        if isinstance(result, Failure):
+            failures.append(result)
+        else:
             values[index] = float(result.values[task.property])
             systems[index] = result.symmetry.crystal_system
-            if not np.isfinite(values[index]):
-                reasons.append(f"{result.id}: the prediction is not a finite number")
-                values[index] = np.nan
-        else:
-            reasons.append(result.reason)
         if advance is not None:
             advance()
     return values, np.array(systems)
@@ -213,10 +211,9 @@ def _joined(parts: Sequence[TaskRows]) -> TaskRows:
 
 
 def _describe(model: LoadedModel, fold: int, data: str | Path) -> str:
-    count = len(model.members)
     trained = file_digest(data) in model.card.data.values()
     known = "the file that it was trained on" if trained else "not a training file"
-    return f"fold {fold}: model {model.name}, {count} member{'' if count == 1 else 's'}; {Path(data).name} is {known}"
+    return f"fold {fold}: model {model.name}, {counted(len(model.members), 'member')}; {Path(data).name} is {known}"
 
 
 def _fine_tuned(by_fold: dict[int, LoadedModel]) -> list[str]:
@@ -227,12 +224,3 @@ def _fine_tuned(by_fold: dict[int, LoadedModel]) -> list[str]:
         for name, start in starts.items()
         if start
     ]
-
-
-def _left_out(reasons: Sequence[str]) -> list[str]:
-    """How many crystals could not be predicted, and why the first of each kind could not."""
-    kinds: dict[str, list[str]] = {}
-    for reason in reasons:
-        kinds.setdefault("unseen elements" if "trained on" in reason else "other reasons", []).append(reason)
-    counts = Counter({kind: len(examples) for kind, examples in kinds.items()})
-    return [f"**{n:,} crystals left out** ({kind}), e.g. {kinds[kind][0]}" for kind, n in counts.most_common()]

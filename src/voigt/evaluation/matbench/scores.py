@@ -16,8 +16,7 @@ from voigt.evaluation.metrics import Ratio
 Array = NDArray[np.float64]
 Kind = Literal["model", "rival", "trivial"]
 
-METAL_BELOW = 0.01
-"""eV: a predicted gap below it counts as a metal."""
+METAL_BELOW = 0.01  # eV: a predicted gap below it counts as a metal
 
 
 @dataclass(frozen=True)
@@ -31,18 +30,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Metals:
-    """What a model of band gaps says of metals, which are the crystals with label zero.
+    """What a model of band gaps says of metals, which are the crystals with label zero."""
 
-    Attributes
-    ----------
-    mae_metals, mae_gapped
-        Mean absolute error on metals and on all others.
-    precision, recall, accuracy, balanced_accuracy
-        Of "predicted gap below `METAL_BELOW`" as a test for metals, between 0 and 1; NaN where nothing is counted.
-    """
-
+    # mae_metals, mae_gapped: mean absolute error on metals and on all others
     mae_metals: Estimate
     mae_gapped: Estimate
+    # precision, recall, accuracy, balanced_accuracy: of "predicted gap below `METAL_BELOW`" as a test for metals,
+    # between 0 and 1; NaN where nothing is counted
     precision: float
     recall: float
     accuracy: float
@@ -51,57 +45,35 @@ class Metals:
 
 @dataclass(frozen=True)
 class Row:
-    """Figures of one model.
+    """Figures of one model."""
 
-    Attributes
-    ----------
-    name, kind
-        Who predicts: the model in question, a rival, or a trivial predictor.
-    crystals
-        Crystals with a prediction.
-    mae, rmse
-        Over all of them.
-    difference
-        Absolute error of the model in question minus that of this row, on the crystals that both predict; None for
-        the model itself.
-    folds, systems
-        Mean absolute error by fold and by crystal system.
-    mean_of_folds, std_of_folds
-        Mean and standard deviation (over the folds, as `numpy.std`) of the former: MatBench's convention.
-    metals
-        None for other properties than band gaps.
-    """
-
+    # name, kind: the model in question, a rival, or a trivial predictor
     name: str
     kind: Kind
-    crystals: int
+    crystals: int  # crystals with a prediction
+    # mae, rmse: over all of them
     mae: Estimate
     rmse: Estimate
+    # Absolute error of the model in question minus that of this row, on the crystals that both predict; None for the
+    # model itself
     difference: Estimate | None
+    # folds, systems: mean absolute error by fold and by crystal system
     folds: Mapping[int, float]
     systems: Mapping[str, float]
+    # mean_of_folds, std_of_folds: mean and standard deviation (over the folds, as `numpy.std`) of the former:
+    # MatBench's convention
     mean_of_folds: float
     std_of_folds: float
-    metals: Metals | None
+    metals: Metals | None  # None for other properties than band gaps
 
 
 def score(
-    candidates: Sequence[Candidate],
-    label: Array,
-    fold: NDArray[np.int64],
-    system: NDArray[np.str_],
-    metals: bool,
+    candidates: Sequence[Candidate], label: Array, fold: NDArray[np.int64], system: NDArray[np.str_], metals: bool
 ) -> list[Row]:
     """A row for each candidate, by MAE. All intervals and differences see the same resamples of the crystals.
 
-    Parameters
-    ----------
-    candidates
-        The model in question first.
-    label, fold, system
-        (M,) reference value, official fold and crystal system of each crystal.
-    metals
-        Whether labels are band gaps.
+    `candidates`: the model in question first. `label`, `fold`, `system`: (M,) reference value, official fold and
+    crystal system of each crystal. `metals`: whether labels are band gaps.
     """
     is_metal = label == 0
     ratios: list[Ratio] = []
@@ -112,10 +84,10 @@ def score(
         both = known * np.isfinite(candidates[0].predicted)
         ratios.append(Ratio((_absolute(candidates[0], label) - error) * both, both))
         ratios += [ratios[-3].where(is_metal), ratios[-3].where(~is_metal)] if metals else []
-    found = iter(estimates(ratios, np.arange(len(label))))
+    results = iter(estimates(ratios, np.arange(len(label))))
     rows = []
     for entry in candidates:
-        mae, rmse, difference = next(found), next(found), next(found)
+        mae, rmse, difference = next(results), next(results), next(results)
         predicts = np.isfinite(entry.predicted)
         error = _absolute(entry, label)
         folds = _means(error, fold, predicts)
@@ -131,7 +103,7 @@ def score(
                 systems=_means(error, system, predicts),
                 mean_of_folds=float(np.mean(list(folds.values()))),
                 std_of_folds=float(np.std(list(folds.values()))),
-                metals=_metals(next(found), next(found), entry.predicted, is_metal, predicts) if metals else None,
+                metals=_metals(next(results), next(results), entry.predicted, is_metal, predicts) if metals else None,
             )
         )
     return sorted(rows, key=lambda row: row.mae.value)
@@ -148,20 +120,16 @@ def _means(error: Array, group: NDArray[Any], known: NDArray[np.bool_]) -> dict[
 
 
 def _metals(
-    on_metals: Estimate,
-    on_gapped: Estimate,
-    predicted: Array,
-    is_metal: NDArray[np.bool_],
-    known: NDArray[np.bool_],
+    on_metals: Estimate, on_gapped: Estimate, predicted: Array, is_metal: NDArray[np.bool_], known: NDArray[np.bool_]
 ) -> Metals:
-    said, true = predicted[known] < METAL_BELOW, is_metal[known]
-    recall, specificity = _share(said, true), _share(~said, ~true)
+    called, metal = predicted[known] < METAL_BELOW, is_metal[known]
+    recall, specificity = _share(called, metal), _share(~called, ~metal)
     return Metals(
         on_metals,
         on_gapped,
-        precision=_share(true, said),
+        precision=_share(metal, called),
         recall=recall,
-        accuracy=float((said == true).mean()),
+        accuracy=float((called == metal).mean()),
         balanced_accuracy=(recall + specificity) / 2,
     )
 

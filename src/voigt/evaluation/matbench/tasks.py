@@ -8,18 +8,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.errors import TargetError
-from voigt.structures import checks
-from voigt.structures.readers.parsed import attempt
-from voigt.structures.reading import Frame
+from voigt.errors import InputError, TargetError
+from voigt.notes import Failure
+from voigt.structures import InputStructure
+from voigt.structures.rows import structure_from_row
 
 FOLDS = 5
 SEED = 18012019  # of MatBench's KFold(5, shuffle=True)
@@ -92,28 +90,15 @@ TASKS = (
 
 @dataclass(frozen=True)
 class TaskRows:
-    """The rows of a table that belong to a task.
-
-    Attributes
-    ----------
-    path
-        The table.
-    row
-        (M,) number of each row in the table, ascending.
-    mbid, mp_id
-        (M,) identities; mp_id is "" where the table has none.
-    fold
-        (M,) official test fold.
-    label
-        (M,) in the property's unit.
-    """
+    """The rows of a table that belong to a task."""
 
     path: Path
-    row: NDArray[np.int64]
+    row: NDArray[np.int64]  # (M,) number of each row in the table, ascending
+    # mbid, mp_id: (M,) identities; mp_id is "" where the table has none
     mbid: NDArray[np.str_]
     mp_id: NDArray[np.str_]
-    fold: NDArray[np.int64]
-    label: NDArray[np.float64]
+    fold: NDArray[np.int64]  # (M,) official test fold
+    label: NDArray[np.float64]  # (M,) in the property's unit
 
     def take(self, chosen: NDArray[Any]) -> TaskRows:
         """The rows that a mask or ascending indices select."""
@@ -124,23 +109,17 @@ class TaskRows:
 def read_task(path: str | Path, task: Task) -> TaskRows:
     """Rows with a label, a fold and an identity; the structures stay in the file.
 
-    Raises
-    ------
-    InputError
-        Not a readable Parquet file, or without structures.
-    TargetError
-        Columns are missing or not of their kind; an identity stands twice, or in another fold than the official one.
+    Raises InputError: not a readable Parquet file, or without structures; TargetError: columns are missing or not of
+    their kind; an identity stands twice, or in another fold than the official one.
     """
-    from voigt.evaluation.matbench.columns import read_columns
-
-    wanted = (task.id_column, task.fold_column, task.property)
-    columns = read_columns(path, wanted, optional=("mp_id",), present=_STRUCTURE)
+    names = (task.id_column, task.fold_column, task.property)
+    columns = read_columns(path, names, optional=("mp_id",), present=_STRUCTURE)
     fold, label = _numbers(columns, task.fold_column, path), _numbers(columns, task.property, path)
     mbid, mp_id = (np.array([value or "" for value in columns[name]]) for name in (task.id_column, "mp_id"))
     row = np.flatnonzero((mbid != "") & np.isfinite(fold) & np.isfinite(label))
-    found = TaskRows(Path(path), row, mbid[row], mp_id[row], fold[row].astype(np.int64), label[row])
-    _check_official(found, task)
-    return found
+    rows = TaskRows(Path(path), row, mbid[row], mp_id[row], fold[row].astype(np.int64), label[row])
+    _check_official(rows, task)
+    return rows
 
 
 def first_by_hash(rows: TaskRows, count: int) -> TaskRows:
@@ -149,8 +128,8 @@ def first_by_hash(rows: TaskRows, count: int) -> TaskRows:
     return rows.take(np.sort(np.argsort(digests, kind="stable")[:count]))
 
 
-def frames(rows: TaskRows, size: int = 4096) -> Iterator[Frame]:
-    """Structures of the rows, in order, streamed; one that is no sound crystal becomes a frame with a problem."""
+def structures(rows: TaskRows, size: int = 4096) -> Iterator[InputStructure | Failure]:
+    """Structures of the rows, in order, streamed; one that is no sound crystal becomes a `Failure`."""
     import pyarrow
     import pyarrow.parquet
 
@@ -159,21 +138,8 @@ def frames(rows: TaskRows, size: int = 4096) -> Iterator[Frame]:
         end = int(np.searchsorted(rows.row, start + batch.num_rows))
         inside = batch.take(pyarrow.array(rows.row[done:end] - start))
         for index, entry in zip(range(done, end), inside.to_pylist(), strict=True):
-            parsed = attempt(partial(_atoms, entry), "a row of numbers, cell and frac")
-            found = [parsed.problem] if parsed.atoms is None else checks.problems(parsed.atoms)
-            problem = ". ".join(map(str, found)) or None
-            name = str(rows.mbid[index])
-            yield Frame(str(rows.path), int(rows.row[index]), name, None if found else parsed.atoms, problem)
+            yield structure_from_row(entry, str(rows.path), int(rows.row[index]), str(rows.mbid[index]))
         start, done = start + batch.num_rows, end
-
-
-def _atoms(row: dict[str, Any]) -> ase.Atoms:
-    return ase.Atoms(
-        numbers=row["numbers"],
-        cell=np.asarray(row["cell"], dtype=np.float64).reshape(3, 3),
-        scaled_positions=np.asarray(row["frac"], dtype=np.float64).reshape(-1, 3),
-        pbc=True,
-    )
 
 
 def _numbers(columns: dict[str, list[Any]], name: str, path: str | Path) -> NDArray[np.float64]:
@@ -195,10 +161,10 @@ def _check_official(rows: TaskRows, task: Task) -> None:
         raise TargetError(f"{names[counts.argmax()]} stands in two rows of {rows.path}; keep the one that is meant")
     official = task.official_folds()
     indices = [task.index(str(name)) for name in rows.mbid]
-    said = [None if index is None else int(official[index]) for index in indices]
-    wrong = [i for i, fold in enumerate(rows.fold) if said[i] != fold]
+    official_folds = [None if index is None else int(official[index]) for index in indices]
+    wrong = [i for i, fold in enumerate(rows.fold) if official_folds[i] != fold]
     if wrong:
-        place = "unknown" if said[wrong[0]] is None else f"in fold {said[wrong[0]]}"
+        place = "unknown" if official_folds[wrong[0]] is None else f"in fold {official_folds[wrong[0]]}"
         raise TargetError(
             f"{len(wrong)} rows of {rows.path} are not in their official fold: {rows.mbid[wrong[0]]} is {place} in "
             f"{task.name}, {task.fold_column} says {rows.fold[wrong[0]]}; take the columns from the official split"
@@ -213,3 +179,39 @@ def task_of(column: str | None) -> Task | None:
 def official_size(task: Task, folds: Sequence[int]) -> int:
     """Crystals of these official test folds."""
     return sum(task.crystals // FOLDS + (fold < task.crystals % FOLDS) for fold in folds)
+
+
+def read_columns(
+    path: str | Path, names: Sequence[str], optional: Sequence[str] = (), present: Sequence[str] = ()
+) -> dict[str, list[Any]]:
+    """Whole columns as lists, None where a value is null.
+
+    Raises InputError: no such file, or not a readable Parquet file; TargetError: a column is missing.
+
+    `path`: the table. `names`: columns to read. `optional`: columns to read where there are any; else they are None
+    throughout. `present`: columns that must be there but are not read.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    if not Path(path).is_file():
+        raise InputError(f"no such file: {path}; check the spelling")
+    try:
+        file = pyarrow.parquet.ParquetFile(path)
+        known = set(file.schema_arrow.names)
+        missing = [name for name in (*names, *present) if name not in known]
+        if missing:
+            raise TargetError(f"{path} has no column {', '.join(missing)}; give a table that has")
+        read = file.read(columns=[*names, *(name for name in optional if name in known)])
+    except (OSError, pyarrow.ArrowException) as error:
+        raise InputError(f"{path} is not a readable Parquet file; fetch or write it again") from error
+    columns = {name: read.column(name).to_pylist() for name in read.column_names}
+    return columns | {name: [None] * read.num_rows for name in optional if name not in known}
+
+
+def float_columns(path: str | Path) -> list[str]:
+    """Names of the columns of floating-point numbers; `path` must be readable."""
+    import pyarrow
+    import pyarrow.parquet
+
+    return [field.name for field in pyarrow.parquet.read_schema(path) if pyarrow.types.is_floating(field.type)]

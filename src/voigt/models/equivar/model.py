@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.equivar.hypers import EquivarHypers
+from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.trunk import Trunk, equivariant_values, high_degrees
 from voigt.models.network import Network, neutralized
-from voigt.models.readout import TensorReadout, assembled, bounded, own_readouts
+from voigt.models.readout import assembled, bounded, readout_names
 from voigt.tensors.properties import PROPERTIES
 
 
@@ -24,7 +25,7 @@ class Equivar(Trunk, Network):
         self.readouts = nn.ModuleDict(
             {
                 name: TensorReadout(PROPERTIES[name], f, hypers.init, hypers.element_reference, not paper)
-                for name in own_readouts(hypers.properties)
+                for name in readout_names(hypers.properties)
             }
         )
         self.high = high_degrees(hypers, self.readouts)
@@ -36,7 +37,7 @@ class Equivar(Trunk, Network):
         return self
 
     def forward_raw(self, batch: CrystalBatch) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Two times the same outputs: Born charges as the network gives them, and after its own sum rule."""
+        """The outputs twice: as the network gives them, and with Born charges made neutral by its sum rule."""
         features = self.node_features(batch)
         values = equivariant_values(self, self.readouts, self.high, features, batch)
         raw = assembled({n: bounded(v, PROPERTIES[n]) for n, v in values.items()}, self.hypers.properties)

@@ -35,7 +35,7 @@ class TrunkHypers(NetworkHypers):
         "none", description="'species': the residual branch is scaled per element and channel."
     )
     self_product: bool = Field(
-        False, description="Add the tensor square of the aggregated messages: angles between neighbours in one block."
+        False, description="Add the tensor square of the aggregated messages: angles between neighbors in one block."
     )
     periodic_table: bool = Field(
         True, description="Elements share learned features of their group, period and block, which helps rare ones."

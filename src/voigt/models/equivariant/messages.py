@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS, Path, coupling_matrices, path_coefficient
+from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS, Path, coupling_matrices
 
 MessageFunction = Callable[[Tensor, list[Tensor], list[Tensor], Tensor, Tensor, int, tuple[Path, ...]], Tensor]
 
@@ -19,22 +19,10 @@ class Couplings(nn.Module):
 
     def __init__(self, paths: tuple[Path, ...], channels: int) -> None:
         super().__init__()
-        scale = {
-            out: torch.cat(
-                [
-                    torch.full((NODE_ROWS[path.node].stop - NODE_ROWS[path.node].start,),
-                               path_coefficient(path, paths, channels), dtype=torch.float64)
-                    for path in paths
-                    if path.out == out
-                ]
-            )
-            for out in NODE_TYPES
-        }
         self.shapes = {}
-        for out, matrix in coupling_matrices(paths).items():
-            scaled = (matrix * scale[out]).reshape(9, -1)
+        for out, matrix in coupling_matrices(paths, channels).items():
             self.shapes[out] = (matrix.shape[1], matrix.shape[2])
-            self.register_buffer(f"c{out}", scaled, persistent=False)
+            self.register_buffer(f"c{out}", matrix.reshape(9, -1), persistent=False)
 
     def forward(self, harmonics: Tensor) -> list[Tensor]:
         """(n_edges, 9) -> for each output type (n_edges, dim out, stacked input rows)."""
@@ -43,7 +31,7 @@ class Couplings(nn.Module):
 
 
 def messages(
-    full: Tensor,
+    atoms: Tensor,
     strengths: list[Tensor],
     couplings: list[Tensor],
     source: Tensor,
@@ -55,7 +43,7 @@ def messages(
 
     Parameters
     ----------
-    full
+    atoms
         (n_atoms, 12, channels) features of all atoms.
     strengths
         For each path (n_edges, channels).
@@ -73,7 +61,7 @@ def messages(
     (num_targets, 12, channels)
     """
     # Rows are kept apart, (n_edges, channels) each: contiguous products, and a backward pass without zero padding.
-    rows = full.index_select(0, source).transpose(0, 1).contiguous().unbind(0)
+    rows = atoms.index_select(0, source).transpose(0, 1).contiguous().unbind(0)
     outputs = []
     for out, coupling in zip(NODE_TYPES, couplings, strict=True):
         scaled = [
@@ -89,11 +77,11 @@ def messages(
             outputs.append(sums[:, None])
         else:
             outputs.append(torch.bmm(coupling, torch.stack(scaled, dim=1)))
-    return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
+    return atoms.new_zeros(num_targets, NUM_ROWS, atoms.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
 
 
 def unrolled_messages(
-    full: Tensor,
+    atoms: Tensor,
     strengths: list[Tensor],
     couplings: list[Tensor],
     source: Tensor,
@@ -102,7 +90,7 @@ def unrolled_messages(
     paths: tuple[Path, ...],
 ) -> Tensor:
     """The same function as `messages`, written as sums that a compiler fuses into one loop over edges."""
-    sender = full.index_select(0, source)
+    sender = atoms.index_select(0, source)
     outputs = []
     for out, coupling in zip(NODE_TYPES, couplings, strict=True):
         parts, column = [], 0
@@ -114,7 +102,7 @@ def unrolled_messages(
             parts.append((block * rows[:, None]).sum(2) * strengths[p][:, None])
             column += rows.shape[1]
         outputs.append(functools.reduce(torch.add, parts))
-    return full.new_zeros(num_targets, NUM_ROWS, full.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
+    return atoms.new_zeros(num_targets, NUM_ROWS, atoms.shape[2]).index_add(0, target, torch.cat(outputs, dim=1))
 
 
 @functools.lru_cache

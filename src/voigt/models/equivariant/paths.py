@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
-from e3nn import o3
 from torch import Tensor
+
+from voigt.tensors.irreps import couples, dimension, wigner_3j
 
 NODE_TYPES = ("0e", "1o", "1e", "2e")
 EDGE_TYPES = ("0e", "1o", "2e")
@@ -39,45 +40,32 @@ def coupling_paths(published: bool = False) -> tuple[Path, ...]:
 
     17 in full; 15 if `published`.
     """
-    found = []
-    for out in NODE_TYPES:
-        for node in NODE_TYPES:
-            for edge in EDGE_TYPES:
-                allowed = o3.Irrep(out) in list(o3.Irrep(node) * o3.Irrep(edge))
-                if allowed and not (published and (node, edge, out) in UNPUBLISHED):
-                    found.append(Path(node, edge, out))
-    return tuple(found)
+    return tuple(
+        Path(node, edge, out)
+        for out in NODE_TYPES
+        for node in NODE_TYPES
+        for edge in EDGE_TYPES
+        if couples(node, edge, out) and not (published and (node, edge, out) in UNPUBLISHED)
+    )
 
 
-@lru_cache
-def wigner_3j(first: str, second: str, out: str) -> Tensor:
-    """Coupling tensor (dim first, dim second, dim out), Frobenius norm 1, float64."""
-    tensor: Tensor = o3.wigner_3j(o3.Irrep(first).l, o3.Irrep(second).l, o3.Irrep(out).l, dtype=torch.float64)
-    return tensor
-
-
-def path_coefficient(path: Path, paths: tuple[Path, ...], channels: int) -> float:
-    """Factor of one 'uvu' coupling in e3nn's 'component' and 'element' normalisation.
-
-    sqrt(dim out / (channels x number of couplings into the same type)).
-    """
-    fan_in = channels * sum(other.out == path.out for other in paths)
-    return float((o3.Irrep(path.out).dim / fan_in) ** 0.5)
-
-
-def coupling_matrices(paths: tuple[Path, ...]) -> dict[str, Tensor]:
+def coupling_matrices(paths: tuple[Path, ...], channels: int) -> dict[str, Tensor]:
     """For each output type the constant (9, dim out, sum over its paths of dim in) that turns harmonics into couplings.
 
     Contracting the first index with the harmonics of an edge gives the matrix that maps the stacked input rows of all
-    paths into that type onto its components: geometry only, the same for every block and channel.
+    paths into that type onto its components: geometry only, the same for every block and channel. Couplings are 'uvu'
+    in e3nn's terms, with its 'component' and 'element' normalization for a sum over `channels`.
     """
     result = {}
     for out in NODE_TYPES:
-        blocks = []
-        for path in (p for p in paths if p.out == out):
-            coupling = wigner_3j(path.node, path.edge, path.out)
-            block = torch.zeros(9, o3.Irrep(out).dim, o3.Irrep(path.node).dim, dtype=torch.float64)
-            block[EDGE_ROWS[path.edge]] = coupling.permute(1, 2, 0)
+        blocks, into = [], [path for path in paths if path.out == out]
+        # Wigner's symbol has norm 1: a sum of channels x paths terms keeps components of order one with this factor.
+        scale = (dimension(out) / (channels * len(into))) ** 0.5
+        for path in into:
+            # out_k = sum over i, j of C_ijk node_i edge_j, as a matrix (k, i) that is linear in the harmonics (j).
+            coupling = torch.tensor(wigner_3j(path.node, path.edge, out))
+            block = torch.zeros(9, dimension(out), dimension(path.node), dtype=torch.float64)
+            block[EDGE_ROWS[path.edge]] = scale * coupling.permute(1, 2, 0)
             blocks.append(block)
         result[out] = torch.cat(blocks, dim=2)
     return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
+from voigt.tensors.irreps import cartesian_basis
 
 
 def feature_rotation(rotation: Tensor) -> Tensor:
@@ -21,9 +21,11 @@ def feature_rotation(rotation: Tensor) -> Tensor:
     result = rotation.new_zeros(len(rotation), NUM_ROWS, NUM_ROWS)
     result[:, 0, 0] = 1.0
     result[:, NODE_ROWS["1o"], NODE_ROWS["1o"]] = rotation
+    # An axial vector does not see inversion: it turns by det(R) R, the determinant being the triple product of rows.
     first, second, third = rotation.unbind(1)
     sign = (torch.linalg.cross(first, second) * third).sum(1)
     result[:, NODE_ROWS["1e"], NODE_ROWS["1e"]] = rotation * sign[:, None, None]
+    # A quadrupole is a symmetric traceless matrix, and turns as R Q R^T: D_mp = sum B^m_ij R_ik R_jl B^p_kl.
     # One product with a constant: an einsum of four operands spends most of its time on the order of contraction.
     pairs = rotation[:, :, None, :, None] * rotation[:, None, :, None, :]
     action = torch.as_tensor(_quadrupole_action(), dtype=rotation.dtype, device=rotation.device)
@@ -35,24 +37,13 @@ def feature_rotation(rotation: Tensor) -> Tensor:
 @functools.lru_cache
 def _quadrupole_action() -> NDArray[np.float64]:
     """(81, 25): flat products R_ik R_jl -> flat matrix of R on quadrupoles."""
-    basis = _quadrupole_basis().numpy()
+    # Rows of the basis of symmetric tensors: the trace (0e), then five orthonormal traceless matrices (2e).
+    basis = cartesian_basis("ij=ji").matrix[1:].reshape(5, 3, 3)
     action: NDArray[np.float64] = np.einsum("mij,pkl->ijklmp", basis, basis).reshape(81, 25)
     return action
 
 
-def _quadrupole_basis() -> Tensor:
-    """(5, 3, 3) orthonormal symmetric traceless matrices in the order xz, xy, 2y^2-x^2-z^2, yz, z^2-x^2 (e3nn)."""
-    a, c = math.sqrt(0.5), math.sqrt(1.0 / 6.0)
-    basis = torch.zeros(5, 3, 3, dtype=torch.float64)
-    basis[0, 0, 2] = basis[0, 2, 0] = a
-    basis[1, 0, 1] = basis[1, 1, 0] = a
-    basis[2] = torch.diag(torch.tensor([-c, 2 * c, -c], dtype=torch.float64))
-    basis[3, 1, 2] = basis[3, 2, 1] = a
-    basis[4] = torch.diag(torch.tensor([-a, 0.0, a], dtype=torch.float64))
-    return basis
-
-
-def spread(own: Tensor, orbit: Tensor, wigner: Tensor | None) -> Tensor:
+def spread(nodes: Tensor, orbit: Tensor, wigner: Tensor | None) -> Tensor:
     """Features of all atoms from those of the representatives."""
-    full = own.index_select(0, orbit)
-    return full if wigner is None else torch.bmm(wigner, full)
+    atoms = nodes.index_select(0, orbit)
+    return atoms if wigner is None else torch.bmm(wigner, atoms)

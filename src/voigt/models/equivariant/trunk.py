@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
 from voigt.errors import DomainError
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
+from voigt.models.equivariant.harmonics import NeighborHarmonics, SphericalHarmonics
 from voigt.models.equivariant.hypers import TrunkHypers
-from voigt.models.equivariant.layers import Interaction, NeighborHarmonics, RadialBasis
+from voigt.models.equivariant.interaction import Interaction
 from voigt.models.equivariant.messages import Couplings, MessageFunction, compiled_messages, messages
 from voigt.models.equivariant.paths import NUM_ROWS, coupling_paths
+from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.rotation import feature_rotation, spread
+from voigt.models.equivariant.strengths import RadialBasis
 from voigt.models.network import functional_rows
-from voigt.models.readout import TensorReadout
+from voigt.tensors.irreps import degree
 from voigt.tensors.projection import rotate
 from voigt.tensors.properties import PROPERTIES
 
@@ -32,9 +34,7 @@ class Trunk(nn.Module):
         self.functional = nn.Embedding(len(hypers.functionals), f) if hypers.functionals else None
         self.input = nn.Linear(hypers.embedding, f)
         self.radial = RadialBasis(hypers)
-        self.harmonics = o3.SphericalHarmonics(
-            "0e+1o+2e", normalize=True, normalization=hypers.normalization
-        )
+        self.harmonics = SphericalHarmonics((0, 1, 2), hypers.normalization)
         self.couplings = Couplings(coupling_paths(hypers.paths == "published"), f if hypers.weights == "shared" else 1)
         self.interactions = nn.ModuleList(Interaction(hypers, NUM_ELEMENTS) for _ in range(hypers.interactions))
         self.product: MessageFunction = messages
@@ -45,44 +45,30 @@ class Trunk(nn.Module):
 
     def node_features(self, batch: CrystalBatch) -> Tensor:
         """Final equivariant features of the representatives, (n_orbits, 12, channels)."""
-        own_numbers = batch.numbers[batch.representative]
-        if int(own_numbers.max()) >= self.embedding.element.num_embeddings:
+        numbers = batch.numbers[batch.representative]
+        if int(numbers.max()) >= self.embedding.element.num_embeddings:
             raise DomainError(f"this network knows atomic numbers below {self.embedding.element.num_embeddings} only")
-        index = functional_rows(batch, self.hypers.functionals)
-        condition = None
-        if self.functional is not None and index is not None:
-            condition = self.functional(index)[batch.orbit_crystal]
-        return self._propagate(
-            own_numbers, condition, batch.orbit, batch.rotation, batch.edge_source, batch.edge_target, batch.edge_vector
-        )
-
-    def _propagate(
-        self,
-        numbers: Tensor,
-        condition: Tensor | None,
-        orbit: Tensor,
-        rotation: Tensor | None,
-        source: Tensor,
-        target: Tensor,
-        vector: Tensor,
-    ) -> Tensor:
         scalars = self.input(self.embedding(numbers))
-        if condition is not None:
-            scalars = scalars + condition
-        own = nn.functional.pad(scalars[:, None], (0, 0, 0, NUM_ROWS - 1))
-        distance = torch.linalg.vector_norm(vector, dim=1)
+        index = functional_rows(batch, self.hypers.functionals)
+        if self.functional is not None and index is not None:
+            scalars = scalars + self.functional(index)[batch.orbit_crystal]
+        # An element is a scalar: the rows of the other types start at zero.
+        nodes = nn.functional.pad(scalars[:, None], (0, 0, 0, NUM_ROWS - 1))
+        vector, distance = batch.edge_vector, torch.linalg.vector_norm(batch.edge_vector, dim=1)
         geometry = (self.radial(distance), self.radial.envelope(distance), self.couplings(self.harmonics(vector)))
-        wigner = None if rotation is None else feature_rotation(rotation)
+        edges = (batch.edge_source, batch.edge_target)
+        wigner = None if batch.rotation is None else feature_rotation(batch.rotation)
         for interaction in self.interactions:
-            full = spread(own, orbit, wigner)
-            own = interaction(full, own, numbers, (source, target), geometry, self.product)
-        return own
+            # Only representatives are updated; their neighbors may be any atom, whose features follow by symmetry.
+            atoms = spread(nodes, batch.orbit, wigner)
+            nodes = interaction(atoms, nodes, numbers, edges, geometry, self.product)
+        return nodes
 
 
 def high_degrees(hypers: TrunkHypers, readouts: nn.ModuleDict) -> nn.ModuleDict:
     """Layers for the types that some readout needs and the nodes do not carry."""
     kinds = {kind for readout in readouts.values() if isinstance(readout, TensorReadout) for kind in readout.kinds}
-    return nn.ModuleDict({kind: NeighborHarmonics(hypers, o3.Irrep(kind).l) for kind in sorted(kinds & {"3o", "4e"})})
+    return nn.ModuleDict({kind: NeighborHarmonics(hypers, degree(kind)) for kind in sorted(kinds & {"3o", "4e"})})
 
 
 def equivariant_values(
@@ -112,6 +98,7 @@ def equivariant_values(
     values = {}
     for name, readout in readouts.items():
         prop = PROPERTIES[name]
+        # An atom has its representative's tensor, turned by the operation that maps one onto the other.
         value = readout(features, numbers, more)[batch.orbit]
         if batch.rotation is not None and prop.rank:
             value = rotate(value, batch.rotation, prop.rank)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import torch
-from e3nn import o3
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
+from voigt.models.equivariant.harmonics import NeighborHarmonics
 from voigt.models.equivariant.hypers import TrunkHypers
-from voigt.models.equivariant.layers import NeighborHarmonics, RadialBasis
 from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
 from voigt.models.equivariant.rotation import feature_rotation
+from voigt.models.equivariant.strengths import RadialBasis
 from voigt.models.equivariant.trunk import Trunk
 from voigt.models.goectp.crystalformer import CrystalFormer
 from voigt.models.goectp.ecomformer import EComFormer
@@ -38,11 +38,11 @@ class PlainBackbone(nn.Module):
 
     def forward(self, batch: CrystalBatch, views: Views) -> Tensor:
         """Features of the atoms of all views, (n_view_atoms, width)."""
-        seen = batch if self.blind else canonical(batch, views)
-        rows, condition = functional_rows(seen, self.functionals), None
+        turned = batch if self.blind else canonical(batch, views)
+        rows, condition = functional_rows(turned, self.functionals), None
         if self.functional is not None and rows is not None:
-            condition = self.functional(rows)[seen.orbit_crystal]
-        features: Tensor = self.network(seen, condition)[seen.orbit]
+            condition = self.functional(rows)[turned.orbit_crystal]
+        features: Tensor = self.network(turned, condition)[turned.orbit]
         return features
 
 
@@ -51,7 +51,7 @@ class EquivarBackbone(nn.Module):
 
     Its features are equivariant: a view of them is their components in the canonical axes, legal input to any layer.
     Without directions only the invariant ones are used. Tensors of rank 3 and 4 also get harmonics of degree 3 and 4 of
-    the neighbours, the only ones that do not vanish at sites of cubic symmetry.
+    the neighbors, the only ones that do not vanish at sites of cubic symmetry.
     """
 
     def __init__(self, hypers: GoeCTPHypers) -> None:
@@ -78,26 +78,27 @@ class EquivarBackbone(nn.Module):
 
     def forward(self, batch: CrystalBatch, views: Views) -> Tensor:
         """Features of the atoms of all views, (n_view_atoms, width)."""
-        return self.seen(self.trunk.node_features(batch), batch, views)
+        return self.in_views(self.trunk.node_features(batch), batch, views)
 
-    def seen(self, own: Tensor, batch: CrystalBatch, views: Views) -> Tensor:
+    def in_views(self, nodes: Tensor, batch: CrystalBatch, views: Views) -> Tensor:
         """The same from features (n_orbits, 12, channels) of the message passing."""
         if self.rows == 1:
-            invariant: Tensor = self.out(self.mix(own[:, 0]))[batch.orbit]
+            invariant: Tensor = self.out(self.mix(nodes[:, 0]))[batch.orbit]
             return invariant
         row = batch.orbit[views.atom]
+        # From the axes of the representative to those of its atom (R), then to canonical ones (Q^T).
         turn = views.frame.mT[views.atom_view]
         if batch.rotation is not None:
             turn = turn @ batch.rotation[views.atom]
-        seen = [(feature_rotation(turn)[:, : self.rows] @ own[row]).flatten(1)]
-        scalars = own[:, 0].index_select(0, batch.orbit)
-        seen += [layer(scalars, batch, self.trunk.radial, turn, row) for layer in self.high]
-        plain: Tensor = self.out(self.mix(torch.cat(seen, dim=1)))
+        components = [(feature_rotation(turn)[:, : self.rows] @ nodes[row]).flatten(1)]
+        scalars = nodes[:, 0].index_select(0, batch.orbit)
+        components += [layer(scalars, batch, self.trunk.radial, turn, row) for layer in self.high]
+        plain: Tensor = self.out(self.mix(torch.cat(components, dim=1)))
         return plain
 
 
 class HighDegree(nn.Module):
-    """Components in the views of a sum over neighbours of harmonics of one degree."""
+    """Components in the views of a sum over neighbors of harmonics of one degree."""
 
     points: Tensor
     inverse: Tensor
@@ -108,8 +109,7 @@ class HighDegree(nn.Module):
         self.mix = nn.Linear(settings.channels, channels, bias=False)
         points = _points(4 * degree + 2)
         self.register_buffer("points", points, False)
-        harmonics = o3.spherical_harmonics(degree, points, normalize=True, normalization="component")
-        self.register_buffer("inverse", torch.linalg.pinv(harmonics), False)
+        self.register_buffer("inverse", torch.linalg.pinv(self.neighbors.harmonics(points)), False)
 
     def forward(
         self, scalars: Tensor, batch: CrystalBatch, radial: RadialBasis, turn: Tensor, row: Tensor
@@ -133,7 +133,8 @@ class HighDegree(nn.Module):
         edges = (batch.edge_source, batch.edge_target, batch.edge_vector)
         geometry = (radial(distance), radial.envelope(distance))
         total = self.mix(self.neighbors(scalars, edges, geometry, len(batch.representative)))
-        # Harmonics of turned points are the turned harmonics: Y(R p) = D Y(p) at more points than D has columns.
+        # Harmonics of turned points are the turned harmonics, Y(R p) = D Y(p), and more points than D has columns
+        # determine D: with the pseudo-inverse of Y(p), D^T = Y(p)^+ Y(R p).
         moved = self.neighbors.harmonics(self.points.to(turn.dtype) @ turn.mT)
         turned: Tensor = (self.inverse.to(turn.dtype) @ moved).mT @ total[row]
         return turned.flatten(1)

@@ -34,12 +34,12 @@ class GatedMessage(nn.Module):
 
 
 class NodeAttention(nn.Module):
-    """Node-wise transformer layer of ComFormer: gated messages from all neighbours.
+    """Node-wise transformer layer of ComFormer: gated messages from all neighbors.
 
-    As in the paper, gates are elementwise (no softmax over neighbours), keys and messages are networks of receiver,
-    sender and edge. Different from it: every message is multiplied by the envelope of its edge; gates are normalised by
+    As in the paper, gates are elementwise (no softmax over neighbors), keys and messages are networks of receiver,
+    sender and edge. Different from it: every message is multiplied by the envelope of its edge; gates are normalized by
     LayerNorm instead of BatchNorm, whose statistics mix the crystals of a batch, and the sum is divided by the root of
-    a typical number of neighbours instead of being normalised; the linear maps of nodes and edges that the paper
+    a typical number of neighbors instead of being normalized; the linear maps of nodes and edges that the paper
     composes with the first linear layers of key and message are merged with them (the same functions).
     """
 
@@ -52,17 +52,17 @@ class NodeAttention(nn.Module):
         self.out = nn.Linear(width, width)
         self.scale = 1.0 / math.sqrt(hypers.average_neighbors)
 
-    def forward(self, own: Tensor, edges: Tensor, envelope: Tensor, neighbor: Tensor, target: Tensor) -> Tensor:
+    def forward(self, nodes: Tensor, edges: Tensor, envelope: Tensor, neighbor: Tensor, target: Tensor) -> Tensor:
         """One layer.
 
         Parameters
         ----------
-        own
+        nodes
             (n_orbits, width) features of the representatives.
         edges, envelope
             (n_edges, width), (n_edges, 1).
         neighbor, target
-            (n_edges,) rows of `own`: the sender's, the receiver's.
+            (n_edges,) rows of `nodes`: the sender's, the receiver's.
 
         Returns
         -------
@@ -71,8 +71,8 @@ class NodeAttention(nn.Module):
         # The linear layer of a concatenation is a sum of linear layers, those of atoms before they meet on edges.
         receiver, sender, edge = self.first.weight.chunk(3, dim=1)
         hidden = functional.linear(edges, edge, self.first.bias)
-        hidden = hidden + functional.linear(own, receiver).index_select(0, target)
-        hidden = hidden + functional.linear(own, sender).index_select(0, neighbor)
-        message = self.messages(self.query(own).index_select(0, target), hidden)
-        total = torch.zeros_like(own).index_add(0, target, message * envelope)
-        return functional.softplus(own + self.out(total * self.scale))
+        hidden = hidden + functional.linear(nodes, receiver).index_select(0, target)
+        hidden = hidden + functional.linear(nodes, sender).index_select(0, neighbor)
+        message = self.messages(self.query(nodes).index_select(0, target), hidden)
+        total = torch.zeros_like(nodes).index_add(0, target, message * envelope)
+        return functional.softplus(nodes + self.out(total * self.scale))

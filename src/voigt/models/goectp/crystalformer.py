@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
@@ -51,8 +51,8 @@ class CrystalFormer(nn.Module):
 
     Different from the paper: the sum ends at the cutoff, under an envelope inside the softmax that makes it continuous,
     where the paper sums over a block of unit cells; s is bounded by the cutoff; psi of an atom itself (r = 0) is a
-    vector of its own; layers are normalised before each block (pre-LayerNorm, over the channels of one atom), where the
-    paper has a scaled initialisation instead; unless directions are "none", a linear map of the edge's direction in
+    vector of its own; layers are normalized before each block (pre-LayerNorm, over the channels of one atom), where the
+    paper has a scaled initialization instead; unless directions are "none", a linear map of the edge's direction in
     canonical axes adds to values and to logits.
 
     `forward(batch, condition)` returns (n_orbits, width); `condition`, of the same shape, adds to the atoms' input.
@@ -70,13 +70,13 @@ class CrystalFormer(nn.Module):
         self.norm = nn.LayerNorm(hypers.width)
 
     def forward(self, batch: CrystalBatch, condition: Tensor | None) -> Tensor:
-        own: Tensor = self.elements(batch.numbers[batch.representative])
+        nodes: Tensor = self.elements(batch.numbers[batch.representative])
         if condition is not None:
-            own = own + condition
+            nodes = nodes + condition
         images = self.images(batch)
         for block in self.blocks:
-            own = block(own, images)
-        result: Tensor = self.norm(own)
+            nodes = block(nodes, images)
+        result: Tensor = self.norm(nodes)
         return result
 
     def images(self, batch: CrystalBatch) -> Images:
@@ -105,9 +105,9 @@ class Block(nn.Module):
         self.attention = PeriodicAttention(hypers)
         self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
 
-    def forward(self, own: Tensor, images: Images) -> Tensor:
-        own = own + self.attention(self.attention_norm(own), images)
-        result: Tensor = own + self.network(self.network_norm(own))
+    def forward(self, nodes: Tensor, images: Images) -> Tensor:
+        nodes = nodes + self.attention(self.attention_norm(nodes), images)
+        result: Tensor = nodes + self.network(self.network_norm(nodes))
         return result
 
 
@@ -128,31 +128,31 @@ class PeriodicAttention(nn.Module):
         self.decay = nn.Parameter(torch.randn(heads, self.depth) / math.sqrt(self.depth))
         self.decay_bias = nn.Parameter(torch.full((heads,), -2.0))  # starts with a long reach, sigma = 0.94 sigma_max
         blind = hypers.directions == "none"
-        seen = hypers.num_radial if blind else hypers.num_radial + width
-        self.edge_value = nn.Linear(seen, width, bias=False)
+        inputs = hypers.num_radial if blind else hypers.num_radial + width
+        self.edge_value = nn.Linear(inputs, width, bias=False)
         self.own_value = nn.Parameter(torch.zeros(width))
-        self.edge_logit = None if blind else nn.Linear(seen, heads)
+        self.edge_logit = None if blind else nn.Linear(inputs, heads)
         self.out = nn.Linear(width, width)
 
-    def forward(self, own: Tensor, images: Images) -> Tensor:
+    def forward(self, nodes: Tensor, images: Images) -> Tensor:
         """(n_orbits, width) -> (n_orbits, width)."""
-        edge_weight, own_weight = self.weights(own, images)
-        value = self.value(own)
+        edge_weight, self_weight = self.weights(nodes, images)
+        value = self.value(nodes)
         edge_value = value.index_select(0, images.source) + self.edge_value(images.features)
-        total = self._weighted(value + self.own_value, own_weight)
+        total = self._weighted(value + self.own_value, self_weight)
         result: Tensor = self.out(total.index_add(0, images.target, self._weighted(edge_value, edge_weight)))
         return result
 
-    def weights(self, own: Tensor, images: Images) -> tuple[Tensor, Tensor]:
+    def weights(self, nodes: Tensor, images: Images) -> tuple[Tensor, Tensor]:
         """Weights of all images (n_edges, heads) and of the atoms themselves (n_orbits, heads), one in sum per atom."""
-        query, key = self._heads(self.query(own)), self._heads(self.key(own))
+        query, key = self._heads(self.query(nodes)), self._heads(self.key(nodes))
         scale = 1.0 / math.sqrt(self.depth)
         logit = (query.index_select(0, images.target) * key.index_select(0, images.source)).sum(2) * scale
         logit = logit - self.precision(query).index_select(0, images.target) * images.distance**2
         if self.edge_logit is not None:
             logit = logit + self.edge_logit(images.features)
-        own_logit = (query * key).sum(2) * scale
-        return softmax_over_images(logit, own_logit, images.envelope, images.target)
+        self_logit = (query * key).sum(2) * scale
+        return softmax_over_images(logit, self_logit, images.envelope, images.target)
 
     def precision(self, query: Tensor) -> Tensor:
         """1 / (2 sigma^2) of each atom and head, (n_orbits, heads, depth) -> (n_orbits, heads), Angstrom^-2."""
@@ -166,12 +166,12 @@ class PeriodicAttention(nn.Module):
         return (self._heads(value) * weight[:, :, None]).flatten(1)
 
 
-def softmax_over_images(logit: Tensor, own_logit: Tensor, factor: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def softmax_over_images(logit: Tensor, self_logit: Tensor, factor: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax over the images of each target and the target itself.
 
     Parameters
     ----------
-    logit, own_logit
+    logit, self_logit
         (n_edges, heads) of the images, (n_targets, heads) of the targets.
     factor
         (n_edges, 1) multiplies the exponential of each image, in the sum too.
@@ -185,8 +185,8 @@ def softmax_over_images(logit: Tensor, own_logit: Tensor, factor: Tensor, target
     with torch.no_grad():  # a shift common to numerator and denominator has no gradient
         # An image of factor zero must not push all others into underflow.
         present = logit + factor.clamp(min=1e-30).log()
-        largest = own_logit.scatter_reduce(0, target[:, None].expand_as(logit), present, "amax")
+        largest = self_logit.scatter_reduce(0, target[:, None].expand_as(logit), present, "amax")
     weight = factor * torch.exp(logit - largest.index_select(0, target))
-    own_weight = torch.exp(own_logit - largest)
-    total = own_weight.index_add(0, target, weight)
-    return weight / total.index_select(0, target), own_weight / total
+    self_weight = torch.exp(self_logit - largest)
+    total = self_weight.index_add(0, target, weight)
+    return weight / total.index_select(0, target), self_weight / total

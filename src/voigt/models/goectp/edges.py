@@ -56,7 +56,7 @@ class EdgeEmbedding(nn.Module):
         return Edges(features, envelope(distance, self.cutoff, self.envelope_kind), distance)
 
     def functions(self, distance: Tensor) -> Tensor:
-        """(n_edges,) -> (n_edges, num_radial) Gaussians of the spacing's width on even centres of -0.75/r."""
+        """(n_edges,) -> (n_edges, num_radial) Gaussians of the spacing's width on even centers of -0.75/r."""
         spacing = 1.0 / (len(self.centers) - 1)
         inverse = -0.75 / distance.clamp(min=0.5)
         return torch.exp(-0.5 * ((inverse[:, None] - self.centers) / spacing) ** 2)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from voigt.graphs.batch import FrameOptions
+from voigt.graphs import AxesOptions
 from voigt.models.hypers import NetworkHypers
 from voigt.tensors.properties import PROPERTIES
 
@@ -45,7 +45,7 @@ class GoeCTPHypers(NetworkHypers):
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff."
     )
     hidden: int = Field(128, ge=1, description="Width of the head's hidden layer.")
-    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbours are divided by the root of this.")
+    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbors are divided by the root of this.")
     element_reference: bool = Field(True, description="Add a learned isotropic value per element to the output.")
     equivariant_readout: bool = Field(
         False, description="Add Equivar's own readout to the head's tensor, which then is a correction (equivar)."
@@ -60,12 +60,12 @@ class GoeCTPHypers(NetworkHypers):
         return self.directions == "none" and self.backbone != "icomformer"
 
     @property
-    def frame_options(self) -> FrameOptions:
+    def axes_options(self) -> AxesOptions:
         """Canonical frames that graphs must carry."""
         per_atom = any(PROPERTIES[name].per == "atom" for name in self.properties if name in PROPERTIES)
         mode: Literal["none", "single", "average"] = "average" if self.frame == "stochastic" else self.frame
         # Cosets need tensors of whole crystals: for atoms the operations would have to carry atoms along.
-        return FrameOptions(mode, self.cell, reduce=self.blind or self.backbone == "equivar", cosets=not per_atom)
+        return AxesOptions(mode, self.cell, reduce=self.blind or self.backbone == "equivar", cosets=not per_atom)
 
     @model_validator(mode="after")
     def _averages_need_directions(self) -> GoeCTPHypers:

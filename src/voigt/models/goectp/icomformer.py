@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.comformer import GatedMessage, NodeAttention
 from voigt.models.goectp.edges import EdgeEmbedding
@@ -21,14 +21,14 @@ class IComFormer(nn.Module):
 
     Node attention, the update of edges by the lattice, node attention for the other layers (with one layer only, the
     update comes first). An edge is described by its length, the lengths of three lattice vectors and its angles with
-    them; as in the paper every atom is also its own neighbour along each of the three. With `directions` "none" the
+    them; as in the paper every atom is also its own neighbor along each of the three. With `directions` "none" the
     features are invariant under common rotations and reflections of edges and lattice; they depend on the choice of
     lattice vectors.
 
     Different from the paper: the lattice vectors are the rows of `batch.lattice` as they stand, a standard cell in
-    canonical axes. The released code picks them from the first atom's neighbours, flips two of them to acute angles and
-    all three to be right-handed: the outcome of ties depends on the order of neighbours, and a mirror image gets
-    other angles, which breaks O(3). Every neighbour inside a cutoff, with a smooth envelope (none for the atoms' own
+    canonical axes. The released code picks them from the first atom's neighbors, flips two of them to acute angles and
+    all three to be right-handed: the outcome of ties depends on the order of neighbors, and a mirror image gets
+    other angles, which breaks O(3). Every neighbor inside a cutoff, with a smooth envelope (none for the atoms' own
     images, which never come or go), instead of the nearest 16 to 25; learned element features; see also NodeAttention.
     """
 
@@ -41,10 +41,10 @@ class IComFormer(nn.Module):
 
     def forward(self, batch: CrystalBatch, condition: Tensor | None) -> Tensor:
         """(n_orbits, width) from a full graph; `condition` (n_orbits, width) is added to the elements' features."""
-        own: Tensor = self.elements(batch.numbers[batch.representative])
+        nodes: Tensor = self.elements(batch.numbers[batch.representative])
         if condition is not None:
-            own = own + condition
-        self_loops = torch.arange(len(own), device=own.device).repeat_interleave(3)
+            nodes = nodes + condition
+        self_loops = torch.arange(len(nodes), device=nodes.device).repeat_interleave(3)
         neighbor = torch.cat([batch.orbit[batch.edge_source], self_loops])
         target = torch.cat([batch.edge_target, self_loops])
         vector = torch.cat([batch.edge_vector, batch.lattice[batch.orbit_crystal].flatten(0, 1)])
@@ -61,8 +61,8 @@ class IComFormer(nn.Module):
         for k, layer in enumerate(self.convolutions):
             if k == min(1, len(self.convolutions) - 1):
                 features = self.update(features, axes, cosines, crystal)
-            own = layer(own, features, envelope, neighbor, target)
-        return own
+            nodes = layer(nodes, features, envelope, neighbor, target)
+        return nodes
 
 
 class LatticeAttention(nn.Module):
@@ -105,6 +105,8 @@ class LatticeAttention(nn.Module):
         -------
         (n_edges, width)
         """
+        # The linear layer of a concatenation (edge, length, cosine) is a sum of linear layers: that of a length runs
+        # once per lattice vector, that of an edge once for its three messages.
         spacing = 2.0 / (NUM_COSINES - 1)
         gaussians = torch.exp(-0.5 * ((cosines[:, :, None] - self.centers) / spacing) ** 2)
         lengths = torch.stack([layer(axes[:, k]) for k, layer in enumerate(self.lengths)], dim=1)

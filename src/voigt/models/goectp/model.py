@@ -7,13 +7,14 @@ import math
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
+from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.trunk import Trunk, equivariant_values, high_degrees
 from voigt.models.goectp.backbones import EquivarBackbone, build_backbone
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.views import Views, views_of
 from voigt.models.network import Network, Outputs, neutralized
-from voigt.models.readout import Readout, TensorReadout, assembled, bounded, own_readouts
+from voigt.models.readout import Readout, assembled, bounded, readout_names
 from voigt.tensors.projection import rotate
 from voigt.tensors.properties import PROPERTIES, Property
 
@@ -53,17 +54,17 @@ class GoeCTP(Network):
         self.readouts = nn.ModuleDict(
             {
                 name: FrameReadout(PROPERTIES[name], hypers.width, hypers.hidden, hypers.element_reference)
-                for name in own_readouts(hypers.properties)
+                for name in readout_names(hypers.properties)
             }
         )
 
         self.linear, self.high = nn.ModuleDict(), nn.ModuleDict()
         if hypers.equivariant_readout and isinstance(self.backbone, EquivarBackbone):
             for name in self.readouts:
-                own = TensorReadout(PROPERTIES[name], hypers.width, "normal", False, True)
+                linear = TensorReadout(PROPERTIES[name], hypers.width, "normal", False, True)
                 with torch.no_grad():
-                    own.weight.mul_(0.1)
-                self.linear[name] = own
+                    linear.weight.mul_(0.1)
+                self.linear[name] = linear
             self.high = high_degrees(self.backbone.trunk.hypers, self.linear)
 
     @property
@@ -77,7 +78,7 @@ class GoeCTP(Network):
             self.trunk.compile_products()
 
     def forward_raw(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
-        """Two times the same outputs: as the network gives them, and after its own sum rule for Born charges."""
+        """The outputs twice: as the network gives them, and with Born charges made neutral by its sum rule."""
         views = views_of(batch, random=self.training and self.hypers.frame == "stochastic")
         features, added = self._features(batch, views)
         pooled = _mean_of_atoms(features, views, batch)
@@ -96,9 +97,9 @@ class GoeCTP(Network):
         """Plain features of the views' atoms, and equivariant tensors to which the head's are a correction."""
         if not isinstance(self.backbone, EquivarBackbone) or not self.linear:
             return self.backbone(batch, views), {}
-        own = self.backbone.trunk.node_features(batch)
-        added = equivariant_values(self.backbone.trunk, self.linear, self.high, own, batch)
-        return self.backbone.seen(own, batch, views), added
+        nodes = self.backbone.trunk.node_features(batch)
+        added = equivariant_values(self.backbone.trunk, self.linear, self.high, nodes, batch)
+        return self.backbone.in_views(nodes, batch, views), added
 
     def _of_crystals(
         self,
@@ -114,6 +115,7 @@ class GoeCTP(Network):
             total = pooled.new_zeros(batch.num_crystals, readout.reference.embedding_dim)
             total = total.index_add(0, batch.atom_crystal, readout.reference(batch.numbers))
             reference = (total / batch.num_atoms[:, None])[views.crystal]
+        # The head's tensor has canonical components; t = Q.t0 has those of the input cell.
         tensor = rotate(readout(pooled, reference), views.frame, prop.rank)
         tensor = bounded(tensor if added is None else tensor + added[views.crystal], prop)
         if not views.single:
@@ -147,5 +149,6 @@ def _mean_of_operations(tensor: Tensor, rank: int, batch: CrystalBatch) -> Tenso
     """Finish a mean over frames of which only one per coset of the point group was evaluated."""
     if rank == 0 or not len(batch.operations):
         return tensor
+    # The frames of a coset are R Q for one Q and all operations R of the point group, so that their tensors are R.t.
     images = rotate(tensor[batch.operation_crystal], batch.operations, rank)
     return _mean_of_rows(images, batch.operation_crystal, batch.num_crystals)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,7 @@ def affine(parameters: Tensor) -> Tensor:
     shear, x, y = torch.tanh(5.0 * parameters[..., 3:]).unbind(dim=-1)
     cos, sin = torch.cos(angle), torch.sin(angle)
     wide, high = scale.unbind(dim=-1)
+    # [[1, shear], [0, 1]] diag(scales) rotation(angle), with the shifts as the last column.
     first = [wide * cos + shear * high * sin, -wide * sin + shear * high * cos, x]
     return torch.stack([*first, high * sin, high * cos, y], dim=-1)
 
@@ -83,6 +84,7 @@ def composed(outer: Tensor, inner: Tensor) -> Tensor:
     """Product of affine matrices, each (..., 6)."""
     a, b, x, c, d, y = outer.unbind(dim=-1)
     e, f, u, g, h, v = inner.unbind(dim=-1)
+    # The third row of both is 0, 0, 1, so that only the shift of the outer one is added bare.
     first = [a * e + b * g, a * f + b * h, a * u + b * v + x]
     return torch.stack([*first, c * e + d * g, c * f + d * h, c * u + d * v + y], dim=-1)
 
@@ -177,16 +179,19 @@ class ObjectCapsules(nn.Module):
         queries = self.queries.expand(len(rows), -1, -1)
         features = queries + attended(queries, self.key(rows), self.value(rows), log_presence)
         raw = self.decoder(features)
-        viewer, own = affine(0.5 * raw[..., :POSE]), raw[..., POSE]
+        viewer, object_logit = affine(0.5 * raw[..., :POSE]), raw[..., POSE]
+        # An object's vote for a part's pose: where the object is (OV), times where the part sits in it (OP), of which
+        # a constant is learned for every object and part.
         rest = raw[..., POSE + 1 :].view(len(rows), self.objects, self.parts, POSE + 2)
         votes = composed(viewer[:, :, None], affine(0.5 * (rest[..., :POSE] + self.static)))
         vote_logit, scale = rest[..., POSE], nn.functional.softplus(rest[..., POSE + 1] + 0.5) + 0.01
         if self.training and self.noise:
-            own = own + (torch.rand_like(own) - 0.5) * self.noise
+            object_logit = object_logit + (torch.rand_like(object_logit) - 0.5) * self.noise
             vote_logit = vote_logit + (torch.rand_like(vote_logit) - 0.5) * self.noise
-        log_vote = nn.functional.logsigmoid(own)[:, :, None] + nn.functional.logsigmoid(vote_logit)
+        # Weight of a component: the object is present and has this part, independently.
+        log_vote = nn.functional.logsigmoid(object_logit)[:, :, None] + nn.functional.logsigmoid(vote_logit)
         posterior, log_likelihood = mixture(parts.pose.detach(), votes, scale, log_vote)
-        return Objects(features, torch.sigmoid(own), posterior, log_likelihood)
+        return Objects(features, torch.sigmoid(object_logit), posterior, log_likelihood)
 
 
 def mixture(pose: Tensor, votes: Tensor, scale: Tensor, log_vote: Tensor) -> tuple[Tensor, Tensor]:
@@ -209,9 +214,11 @@ def mixture(pose: Tensor, votes: Tensor, scale: Tensor, log_vote: Tensor) -> tup
     -------
     posterior (n_crystals, parts, objects + 1), log likelihood (n_crystals, parts).
     """
+    # Independent normal distributions of one width for the six numbers of a pose.
     distance = ((pose[:, None] - votes) / scale[..., None]) ** 2
     normal = -0.5 * (distance + math.log(2.0 * math.pi)).sum(dim=-1) - POSE * torch.log(scale)
     dummy = torch.full_like(normal[:, :1], DUMMY)
+    # p(pose) = sum over k of weight_k N_k(pose), in logarithms; the posterior of k is its term over the sum.
     weights = torch.cat([log_vote, dummy], dim=1).log_softmax(dim=1)
     joint = weights + torch.cat([normal, dummy], dim=1)
     total = joint.logsumexp(dim=1)

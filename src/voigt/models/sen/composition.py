@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits

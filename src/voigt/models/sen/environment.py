@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.radial import envelope, harmonics
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
@@ -32,10 +32,10 @@ class Environment:
     state
         (n_crystals, width) vector of the crystal.
     stages
-        Atoms' vectors before the first loop and after each; empty unless asked for.
+        Atoms' vectors before the first loop and after each; empty unless `record`.
     attention
         (n_orbits, width) softmax over channels of each loop's update of the atoms, mean over heads; empty unless
-        asked for.
+        `record`.
     """
 
     atoms: Tensor
@@ -87,11 +87,11 @@ class ChannelAttention(nn.Module):
 
 def update_bonds(
     bonds: Tensor,
-    ends: Tensor,
+    sender: Tensor,
     source: Tensor,
     target: Tensor,
     weight: Tensor,
-    own: Tensor,
+    receiver: Tensor,
     factor: Tensor,
     heads: int,
     mixing: float,
@@ -102,7 +102,7 @@ def update_bonds(
     ----------
     bonds
         (n_edges, F).
-    ends, own
+    sender, receiver
         (n_orbits, 2 heads F) what a sending and a receiving atom (with its crystal's state) add.
     source, target
         (n_edges,) rows of these.
@@ -114,11 +114,12 @@ def update_bonds(
         As in the hyper-parameters.
     """
     width = bonds.shape[1]
-    logits = bonds @ weight + ends.index_select(0, source) + own.index_select(0, target)
+    # One linear layer on (bond, sender, receiver, state), as a sum: the parts of atoms run once per atom.
+    logits = bonds @ weight + sender.index_select(0, source) + receiver.index_select(0, target)
     logits = logits.view(-1, 2, heads, width)
     new, _ = channel_attention(logits, width)
     bonds = bonds + mixing * new
-    return bonds, own.new_zeros(len(own), width).index_add(0, target, bonds * factor)
+    return bonds, receiver.new_zeros(len(receiver), width).index_add(0, target, bonds * factor)
 
 
 @lru_cache
@@ -128,7 +129,7 @@ def compiled_update() -> BondFunction:
 
 
 class Moments(nn.Module):
-    """Invariants of the dipole and quadrupole moments of an atom's neighbours: the angles between its bonds."""
+    """Invariants of the dipole and quadrupole moments of an atom's neighbors: the angles between its bonds."""
 
     def __init__(self, hypers: SENHypers) -> None:
         super().__init__()
@@ -140,6 +141,7 @@ class Moments(nn.Module):
         """(n_edges, edge_width), (n_edges, 8) harmonics -> (n_orbits, 2 direction_width)."""
         rows = shape[:, :, None] * self.of_bonds(bonds)[:, None, :]
         moment = bonds.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
+        # Scalar products of two moments of the same degree, channel by channel, do not change with the axes.
         products = moment * self.mix(moment)
         result: Tensor = self.normal(torch.cat([products[:, :3].sum(dim=1), products[:, 3:].sum(dim=1)], dim=1))
         return result
@@ -204,10 +206,10 @@ class Loops(nn.Module):
                 raise TypeError("loops holds Loop only")
             here, whole = loop.normal_atoms(atoms), loop.normal_state(state)
             around = whole[orbits.crystal]
-            own = loop.bond_own(torch.cat([here, around], dim=1))
+            receiver = loop.bond_own(torch.cat([here, around], dim=1))
             sender = loop.bond_sender(here)
             bonds, joined = self.update(
-                bonds, sender, source, target, loop.bond_weight, own, factor, loop.heads, loop.mixing
+                bonds, sender, source, target, loop.bond_weight, receiver, factor, loop.heads, loop.mixing
             )
             joined = loop.normal_bonds(joined)
             parts = [joined, here, around]

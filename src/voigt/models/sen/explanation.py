@@ -1,4 +1,4 @@
-"""What a SEN network says of a crystal, stage by stage: who forms which capsule, and who decides."""
+"""What a SEN network computes for a crystal, stage by stage: who forms which capsule, and who decides."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ase.data import chemical_symbols
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voigt.graphs.batch import CrystalBatch
+from voigt.graphs import CrystalBatch
 from voigt.models.sen.model import SEN, Internals
 
 Matrix = NDArray[np.float64]
@@ -19,7 +19,7 @@ Matrix = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Explanation:
-    """One crystal in the eyes of the network. Rows of symmetry-equivalent atoms are identical.
+    """What the network makes of one crystal. Rows of symmetry-equivalent atoms are identical.
 
     With P part capsules, K object capsules, W the width of atoms.
 
@@ -87,31 +87,31 @@ class Explanation:
 def explain(network: SEN, batch: CrystalBatch) -> list[Explanation]:
     """Explanations of all crystals of a batch, in order."""
     with torch.no_grad():
-        found = network.internals(batch, record=True)
-        outputs = network.outputs(found)
+        internals = network.internals(batch, record=True)
+        outputs = network.outputs(internals)
     starts = np.concatenate([[0], np.cumsum(batch.num_atoms.numpy())])
     return [
-        _one(found, outputs, batch, k, slice(int(starts[k]), int(starts[k + 1]))) for k in range(batch.num_crystals)
+        _one(internals, outputs, batch, k, slice(int(starts[k]), int(starts[k + 1]))) for k in range(batch.num_crystals)
     ]
 
 
 def _one(
-    found: Internals, outputs: Mapping[str, Tensor], batch: CrystalBatch, k: int, atoms: slice
+    internals: Internals, outputs: Mapping[str, Tensor], batch: CrystalBatch, k: int, atoms: slice
 ) -> Explanation:
     rows = batch.orbit[atoms]
-    count = found.orbits.count[rows]
-    parts, objects = found.parts, found.objects
+    count = internals.orbits.count[rows]
+    parts, objects = internals.parts, internals.objects
 
     def spread(weights: Tensor) -> Matrix:
         """Weights of orbits, shared out over their atoms."""
         return _array(weights[rows] / (count if weights.ndim > 1 else count[:, 0]))
 
-    numbers, weights = found.formula.numbers[k].tolist(), found.element_weights[k].tolist()
+    numbers, weights = internals.formula.numbers[k].tolist(), internals.element_weights[k].tolist()
     return Explanation(
         prediction={name: float(value[k]) for name, value in outputs.items()},
-        shares={name: _array(scalar.share[rows]) for name, scalar in found.scalars.items()},
-        additive={name: float(scalar.value[k]) for name, scalar in found.scalars.items()},
-        metal_probability=None if found.metal is None else float(torch.sigmoid(found.metal[k])),
+        shares={name: _array(scalar.share[rows]) for name, scalar in internals.scalars.items()},
+        additive={name: float(scalar.value[k]) for name, scalar in internals.scalars.items()},
+        metal_probability=None if internals.metal is None else float(torch.sigmoid(internals.metal[k])),
         assignment=spread(parts.assignment),
         presence=_array(parts.presence[k]),
         pose=_array(parts.pose[k]),
@@ -119,16 +119,16 @@ def _one(
         posterior=_array(objects.posterior[k]),
         object_presence=_array(objects.presence[k]),
         log_likelihood=_array(objects.log_likelihood[k]),
-        atom_stages=tuple(_array(stage[rows]) for stage in found.environment.stages),
-        channel_attention=tuple(_array(weight[rows]) for weight in found.environment.attention),
-        atom_attention=np.stack([spread(step) for step in found.atom_weights]),
-        bond_attention=np.stack([spread(step) for step in found.bond_weights]),
+        atom_stages=tuple(_array(stage[rows]) for stage in internals.environment.stages),
+        channel_attention=tuple(_array(weight[rows]) for weight in internals.environment.attention),
+        atom_attention=np.stack([spread(step) for step in internals.atom_weights]),
+        bond_attention=np.stack([spread(step) for step in internals.bond_weights]),
         element_attention={
             chemical_symbols[z]: weight for z, weight in zip(numbers, weights, strict=True) if z
         },
-        embedding=_array(torch.cat([found.crystal[k], parts.presence[k]])),
-        crystal_system_probabilities=None if found.system is None else _array(found.system[k].softmax(dim=0)),
-        space_group_probabilities=None if found.group is None else _array(found.group[k].softmax(dim=0)),
+        embedding=_array(torch.cat([internals.crystal[k], parts.presence[k]])),
+        crystal_system_probabilities=None if internals.system is None else _array(internals.system[k].softmax(dim=0)),
+        space_group_probabilities=None if internals.group is None else _array(internals.group[k].softmax(dim=0)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Heads: a scalar as a sum of what atoms, capsules and the crystal as a whole say; symmetry as a class."""
+"""Heads: a scalar as a sum of contributions of atoms, capsules and the whole crystal; symmetry as a class."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class Scalar:
 class CapsuleReadout(Readout):
     """A scalar from atoms, part capsules and the crystal's vector.
 
-    Each part n says p_n (of its pose and features) and q_n = presence_n p_n, as in the released code; instead of two
-    linear layers over all of these and the crystal's vector, the terms are added up, so that the output can be told
-    apart into shares of atoms: a part's term goes to its atoms as they formed it, the crystal's to all atoms alike.
+    Each part n gives p_n (of its pose and features) and q_n = presence_n p_n, as in the released code; instead of two
+    linear layers over all of these and the crystal's vector, the terms are added up, so that the output can be split
+    into shares of atoms: a part's term goes to its atoms as they formed it, the crystal's to all atoms alike.
     """
 
     def __init__(self, prop: Property, hypers: SENHypers, positive_only: bool = False) -> None:
@@ -61,14 +61,14 @@ class CapsuleReadout(Readout):
         self, atoms: Tensor, parts: Parts, crystal: Tensor, objects: Tensor, numbers: Tensor, orbits: Orbits
     ) -> Scalar:
         """Vectors of atoms (n_orbits, width), parts, crystals, their objects; numbers of the representatives."""
-        said = (self.part(torch.cat([parts.pose, parts.features], dim=-1)) * self.part_weight).sum(dim=-1)
-        terms = said * self.mixed[:, 0] + parts.presence * said * self.mixed[:, 1]
+        part = (self.part(torch.cat([parts.pose, parts.features], dim=-1)) * self.part_weight).sum(dim=-1)
+        terms = part * self.mixed[:, 0] + parts.presence * part * self.mixed[:, 1]
         whole = self.whole(torch.cat([crystal, objects], dim=-1))
         hidden = nn.functional.selu(self.atom(self.normal(atoms)) + self.around(crystal)[orbits.crystal])
-        own = hidden @ self.weight.T + whole[orbits.crystal]
+        of_atoms = hidden @ self.weight.T + whole[orbits.crystal]
         # Per atom, in units of (1 / atoms in the cell): the mean over atoms is the sum of the shares.
         of_parts = (parts.assignment * terms[orbits.crystal]).sum(dim=1, keepdim=True) / orbits.share
-        rows = self.scale * (own + of_parts) + self.bias
+        rows = self.scale * (of_atoms + of_parts) + self.bias
         if self.reference is not None:
             rows = rows + self.reference(numbers)
         return Scalar(orbits.mean(rows)[:, 0], (rows * orbits.share / orbits.count)[:, 0])

@@ -22,19 +22,19 @@ class SENHypers(NetworkHypers):
     loops: int = Field(3, ge=1, description="Structure-chemical loops.")
     mixing: float = Field(0.6, gt=0, description="Share of an update that is added to the old vector.")
     heads: int = Field(1, ge=1, description="Products of values and channel attention per update (paper: 12).")
-    num_radial: int = Field(48, ge=2, description="Gaussians of the distance on even centres up to the cutoff.")
-    radial_width: float = Field(0.3, gt=0, description="Width w of exp(-(d - centre)^2 / w^2), Angstrom (paper: 0.5).")
+    num_radial: int = Field(48, ge=2, description="Gaussians of the distance on even centers up to the cutoff.")
+    radial_width: float = Field(0.3, gt=0, description="Width w of exp(-(d - center)^2 / w^2), Angstrom (paper: 0.5).")
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes bonds smoothly to zero at the cutoff; 'none' is the paper's."
     )
     aggregate: Literal["sum", "mean"] = Field(
         "sum", description="Bonds of an atom: sum over average_neighbors, or their mean (the paper's)."
     )
-    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbours are divided by this number.")
+    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbors are divided by this number.")
     directions: Literal["none", "moments"] = Field(
         "moments",
         description="What atoms see of directions: nothing (the paper's), or invariants of the dipole and quadrupole "
-        "moments of their neighbours, which hold the angles between bonds.",
+        "moments of their neighbors, which hold the angles between bonds.",
     )
     direction_width: int = Field(16, ge=1, description="Channels of these moments.")
     composition_width: int = Field(64, ge=2, description="Width of the elements' vectors in the composition branch.")

@@ -1,4 +1,4 @@
-"""Losses beside the property's own: likelihood, reconstruction, sparsity, the two stages of a gap, symmetry."""
+"""Losses beside those of the properties: likelihood, reconstruction, sparsity, the two stages of a gap, symmetry."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LAST_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
 
 
 def sparsity(presence: Tensor) -> Tensor:
-    """Entropy of the normalised presences within a crystal minus that of their mean over the batch (SCAE).
+    """Entropy of the normalized presences within a crystal minus that of their mean over the batch (SCAE).
 
     Small when each crystal uses few capsules and all crystals together use all of them.
 
@@ -80,8 +80,8 @@ def class_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     known = label >= 0
     logs = logits.log_softmax(dim=1)
     place = label.clamp(min=0)
-    own = -logs.gather(1, place[:, None])[:, 0] * weight[place] * known
-    return own.sum() / (weight[place] * known).sum().clamp(min=1e-9)
+    cross = -logs.gather(1, place[:, None])[:, 0] * weight[place] * known
+    return cross.sum() / (weight[place] * known).sum().clamp(min=1e-9)
 
 
 def system_index(space_group: Tensor) -> Tensor:

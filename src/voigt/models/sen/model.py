@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.batch import CrystalBatch, CrystalGraph
+from voigt.graphs import CrystalBatch, CrystalGraph
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
 from voigt.models.network import Network, Outputs, functional_rows
-from voigt.models.readout import assembled, bounded, own_readouts
+from voigt.models.readout import assembled, bounded, readout_names
 from voigt.models.sen import losses
 from voigt.models.sen.capsules import POSE, ObjectCapsules, Objects, PartCapsules, Parts
 from voigt.models.sen.composition import Composition, Formula, formula_of
@@ -23,7 +23,7 @@ from voigt.models.sen.segments import Orbits, orbits_of
 from voigt.tensors.properties import PROPERTIES
 
 TWO_STAGES = "band_gap"
-"""The property whose zeros are a class of their own: metals."""
+"""The property whose zeros form a class: metals."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class SEN(Network):
     def __init__(self, hypers: SENHypers) -> None:
         super().__init__()
         self.hypers: SENHypers = hypers
-        width, names = hypers.width, own_readouts(hypers.properties)
+        width, names = hypers.width, readout_names(hypers.properties)
         self.atoms = ElementEmbedding(width, shared=True)
         self.state = nn.Parameter(torch.randn(width) * 0.3)
         self.functional = nn.Embedding(len(hypers.functionals), width) if hypers.functionals else None
@@ -139,14 +139,14 @@ class SEN(Network):
         objects = self.objects(parts)
         mean_object = (objects.presence[..., None] * objects.features).mean(dim=1)
 
-        def said(head: nn.Module) -> Scalar:
+        def output(head: nn.Module) -> Scalar:
             if not isinstance(head, CapsuleReadout):
                 raise TypeError("a readout of SEN is a CapsuleReadout")
             scalar: Scalar = head(environment.atoms, parts, crystal, mean_object, numbers, orbits)
             return scalar
 
-        scalars = {name: said(head) for name, head in self.readouts.items()}
-        metal = None if self.metal is None else said(self.metal).value
+        scalars = {name: output(head) for name, head in self.readouts.items()}
+        metal = None if self.metal is None else output(self.metal).value
         system, group = (None, None) if self.symmetry is None else self.symmetry(crystal, parts)
         return Internals(
             orbits,
@@ -164,12 +164,12 @@ class SEN(Network):
             group,
         )
 
-    def outputs(self, found: Internals) -> Outputs:
+    def outputs(self, internals: Internals) -> Outputs:
         """Properties from the heads, within their physical bounds."""
         values = {}
-        for name, scalar in found.scalars.items():
-            if name == TWO_STAGES and found.metal is not None:
-                values[name] = gap_of(scalar.value, found.metal)
+        for name, scalar in internals.scalars.items():
+            if name == TWO_STAGES and internals.metal is not None:
+                values[name] = gap_of(scalar.value, internals.metal)
             else:
                 values[name] = bounded(scalar.value, PROPERTIES[name])
         return assembled(values, self.hypers.properties)
@@ -180,12 +180,12 @@ class SEN(Network):
         return outputs, dict(outputs)
 
     def training_pass(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
-        """Outputs and weighted losses beside the properties' own."""
-        found = self.internals(batch)
-        return self.outputs(found), self._losses(found, batch)
+        """Outputs, and weighted losses beside those of the properties."""
+        internals = self.internals(batch)
+        return self.outputs(internals), self._losses(internals, batch)
 
-    def _losses(self, found: Internals, batch: CrystalBatch) -> Outputs:
-        hypers, parts, objects = self.hypers, found.parts, found.objects
+    def _losses(self, internals: Internals, batch: CrystalBatch) -> Outputs:
+        hypers, parts, objects = self.hypers, internals.parts, internals.objects
         total: Outputs = {}
         if hypers.likelihood:
             total["likelihood"] = hypers.likelihood * losses.likelihood_loss(parts, objects)
@@ -195,22 +195,23 @@ class SEN(Network):
             chosen = losses.posterior_presence(parts, objects)
             total["posterior_sparsity"] = hypers.posterior_sparsity * losses.sparsity(chosen)
         if self.elements is not None:
-            told = self.elements(torch.cat([parts.pose, parts.features], dim=-1))
+            logits = self.elements(torch.cat([parts.pose, parts.features], dim=-1))
             numbers = batch.numbers[batch.representative]
-            one_hot = nn.functional.one_hot(numbers, NUM_ELEMENTS).to(told.dtype)
-            fractions = found.orbits.sum(parts.assignment[:, :, None] * one_hot[:, None])
-            total["reconstruction"] = hypers.reconstruction * losses.reconstruction_loss(told, fractions)
-        if found.metal is not None and TWO_STAGES in batch.targets:
-            metal, size = losses.gap_losses(found.scalars[TWO_STAGES].value, found.metal, batch.targets[TWO_STAGES])
+            one_hot = nn.functional.one_hot(numbers, NUM_ELEMENTS).to(logits.dtype)
+            fractions = internals.orbits.sum(parts.assignment[:, :, None] * one_hot[:, None])
+            total["reconstruction"] = hypers.reconstruction * losses.reconstruction_loss(logits, fractions)
+        if internals.metal is not None and TWO_STAGES in batch.targets:
+            size, label = internals.scalars[TWO_STAGES].value, batch.targets[TWO_STAGES]
+            metal, size = losses.gap_losses(size, internals.metal, label)
             total["metal"], total["gap_size"] = hypers.metal * metal, hypers.gap_size * size
-        if found.system is not None:
+        if internals.system is not None:
             index = losses.system_index(batch.space_group)
             total["crystal_system"] = hypers.crystal_system * losses.class_loss(
-                found.system, index, self.system_weight
+                internals.system, index, self.system_weight
             )
-        if found.group is not None:
+        if internals.group is not None:
             total["space_group"] = hypers.space_group * losses.class_loss(
-                found.group, batch.space_group - 1, self.group_weight
+                internals.group, batch.space_group - 1, self.group_weight
             )
         return total
 

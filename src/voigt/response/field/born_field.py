@@ -17,26 +17,22 @@ import numpy as np
 from ase import units
 from ase.calculators.calculator import Calculator, PropertyNotImplementedError
 from numpy.typing import ArrayLike, NDArray
-from scipy import constants
 
 from voigt.errors import InputError
 from voigt.files import atomic_write
-from voigt.response.field.polarization import Charges, charge_source, checked_frames, fractional_steps, neutralized
+from voigt.response.arrays import Array, neutralized
+from voigt.response.field.charges import Charges, charge_source
+from voigt.response.field.forces import checked_field, field_forces
+from voigt.response.field.steps import checked_frames, fractional_steps
 
 if TYPE_CHECKING:
-    import torch
     from ase.md.md import MolecularDynamics
 
-Array: TypeAlias = NDArray[np.float64]
 Field: TypeAlias = ArrayLike | Callable[[float], ArrayLike]
 """(3,) V/A, or a function of the time in fs that gives it."""
 
-LARGEST_FIELD = 10.0
-"""V/A; no crystal stands a tenth of it, so that a larger one is in another unit."""
 _NO_MOVE = 1e-10
 """A, what wrapping may change by rounding; such a step is left for the next one to count."""
-VACUUM_PERMITTIVITY = constants.epsilon_0 / constants.e * constants.angstrom
-"""e / (V A): 0.005526."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +41,10 @@ class FieldState:
 
     Attributes
     ----------
-    positions
-        (n_atoms, 3) of the last geometry, A; continuous where atoms left the cell.
-    anchor
-        (n_atoms, 3) positions at which Z was last determined.
-    charges
-        (n_atoms, 3, 3) Z in use, after the sum rule.
-    charge_drift
-        (3, 3) sum of the charges of the cell before the sum rule, e.
+    positions, anchor
+        (n_atoms, 3) of the last geometry, A, continuous where atoms left the cell; those at which Z was determined.
+    charges, charge_drift
+        (n_atoms, 3, 3) Z in use, after the sum rule; (3, 3) sum of the charges of the cell before it, e.
     cell, numbers, pbc
         Of the crystal.
     dipole
@@ -61,12 +53,8 @@ class FieldState:
         Done by the field on the atoms since then, eV: int E.d(dipole).
     field
         (3,) V/A at the last geometry.
-    time
-        Of the last geometry, fs.
-    steps
-        Geometries since Z was determined.
-    updates
-        How often Z was determined.
+    time, steps, updates
+        Of the last geometry, fs; geometries since Z was determined; how often it was.
     """
 
     positions: Array
@@ -82,6 +70,23 @@ class FieldState:
     time: float
     steps: int
     updates: int
+
+
+def save_state(state: FieldState, path: str | Path) -> None:
+    """Write a state to a file of numpy's npz format, which `load_state` reads; raises OutputError."""
+    with atomic_write(path, "wb") as stream:
+        np.savez(stream, **{field.name: getattr(state, field.name) for field in fields(state)})
+
+
+def load_state(path: str | Path) -> FieldState:
+    """Read what `save_state` wrote; raises InputError."""
+    scalars = {"work": float, "time": float, "steps": int, "updates": int}
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {field.name: stored[field.name] for field in fields(FieldState)}
+    except (OSError, ValueError, KeyError, EOFError) as error:
+        raise InputError(f"{path} holds no state of BornField ({error}); write one with save_state") from error
+    return FieldState(**{name: scalars[name](value) if name in scalars else value for name, value in arrays.items()})
 
 
 class BornField(Calculator):
@@ -115,12 +120,10 @@ class BornField(Calculator):
     field
         (3,) V/A along the Cartesian axes, or a function of the time in fs; the latter needs `follow`.
     model
-        Z[atom, field, displacement]: an array (n_atoms, 3, 3) that stays as it is, a function from structures to
-        charges (n, n_atoms, 3, 3), a model's name, file or object; None: the model that ships.
-    every
-        Determine Z anew at every n-th geometry; None: never for this reason.
-    tolerance
-        Determine Z anew when an atom is further than this from where it was when Z was determined, A; None: never.
+        Z as in `polarization_path`; an array (n_atoms, 3, 3) stays as it is.
+    every, tolerance
+        Determine Z anew at every n-th geometry, or when an atom is further than this (A) from where it was when Z was
+        determined; None: never for this reason.
     sum_rule, total_charge
         As in `polarization_path`.
     state
@@ -152,7 +155,7 @@ class BornField(Calculator):
             raise InputError(f"every must be a positive number of steps or None, not {every}")
         self.calculator = calculator
         self.base_energy = 0.0
-        self._field = field if callable(field) else _checked_field(field)
+        self._field = field if callable(field) else checked_field(field)
         self._source = charge_source(model)
         self._every, self._tolerance = every, tolerance
         self._sum_rule, self._total_charge = sum_rule, total_charge
@@ -169,7 +172,7 @@ class BornField(Calculator):
 
     @property
     def polarization_change(self) -> Array:
-        """(3,) change of the polarisation by the atoms since the first geometry, e/A^2."""
+        """(3,) change of the polarization by the atoms since the first geometry, e/A^2."""
         return np.asarray(self.state.dipole / abs(np.linalg.det(self.state.cell)))
 
     def follow(self, dynamics: MolecularDynamics) -> None:
@@ -248,31 +251,28 @@ class BornField(Calculator):
             )
         move = _move(old, atoms)
         moved = bool(abs(move).max() > _NO_MOVE)
-        time = self._time_of(moved, old)
+        time = old.time
+        if self._clock is not None:
+            # The clock of ASE's dynamics still shows the start of a step when the forces at its end are asked for.
+            time = self._clock() + self._time_step if moved else max(self._clock(), old.time)
         new = replace(old, time=time, field=self._field_at(time))
         if not moved:
             return new
         new = replace(new, positions=old.positions + move, steps=old.steps + 1)
         if self._is_stale(new):
             charges, drift = self._charges(atoms)
-            new = replace(
-                new, charges=charges, charge_drift=drift, anchor=new.positions, steps=0, updates=old.updates + 1
-            )
+            updates = old.updates + 1
+            new = replace(new, charges=charges, charge_drift=drift, anchor=new.positions, steps=0, updates=updates)
+        # Straight from the last geometry, with the mean of the charges at both ends.
         dipole = np.einsum("aij,aj->i", (old.charges + new.charges) / 2, move)
         return replace(new, dipole=old.dipole + dipole, work=old.work + float((old.field + new.field) @ dipole / 2))
-
-    def _time_of(self, moved: bool, old: FieldState) -> float:
-        """The clock of ASE's dynamics still shows the start of a step when the forces at its end are asked for."""
-        if self._clock is None:
-            return old.time
-        return self._clock() + self._time_step if moved else max(self._clock(), old.time)
 
     def _field_at(self, time: float) -> Array:
         if not callable(self._field):
             return np.asarray(self._field, dtype=np.float64)
         if self._clock is None:
             raise InputError("the field depends on time: call follow(dynamics) before the dynamics run")
-        return _checked_field(self._field(time))
+        return checked_field(self._field(time))
 
     def _is_stale(self, state: FieldState) -> bool:
         if self._every is not None and state.steps >= self._every:
@@ -281,74 +281,9 @@ class BornField(Calculator):
         return self._tolerance is not None and bool(farthest > self._tolerance)
 
     def _charges(self, atoms: ase.Atoms) -> tuple[Array, Array]:
-        found = self._source([atoms])[0]
-        corrected = neutralized(found, self._total_charge) if self._sum_rule else np.array(found)
-        return corrected, np.asarray(found.sum(axis=0))
-
-
-def field_forces(born_charges: ArrayLike, field: ArrayLike) -> Array:
-    """(n_atoms, 3) forces in eV/A, F_aj = e sum_i E_i Z[a, i, j]: the field (V/A) meets the first index of Z."""
-    return np.asarray(np.einsum("i,aij->aj", _checked_field(field), np.asarray(born_charges, dtype=np.float64)))
-
-
-def save_state(state: FieldState, path: str | Path) -> None:
-    """Write a state to a file of numpy's npz format, which `load_state` reads; raises OutputError."""
-    with atomic_write(path, "wb") as stream:
-        np.savez(stream, **{field.name: getattr(state, field.name) for field in fields(state)})
-
-
-def load_state(path: str | Path) -> FieldState:
-    """Read what `save_state` wrote; raises InputError."""
-    scalars = {"work": float, "time": float, "steps": int, "updates": int}
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = {field.name: stored[field.name] for field in fields(FieldState)}
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} holds no state of BornField ({error}); write one with save_state") from error
-    return FieldState(**{name: scalars[name](value) if name in scalars else value for name, value in arrays.items()})
-
-
-def torch_sim_extras(
-    born_charges: ArrayLike,
-    eps_inf: ArrayLike,
-    volume: float,
-    field: ArrayLike,
-    dipole: ArrayLike = (0.0, 0.0, 0.0),
-) -> dict[str, torch.Tensor]:
-    """What torch-sim's `UniformPolarizationModel` reads from the state of one crystal, as float64 tensors.
-
-    `SimState(..., **torch_sim_extras(...))` files them as atom and system extras. For several crystals concatenate each
-    key along the first axis. torch-sim adds the forces E.Z, the energy -E.M - E.alpha.E / 2, and no stress; energy and
-    forces agree as long as M and Z are renewed at every geometry.
-
-    Parameters
-    ----------
-    born_charges
-        (n_atoms, 3, 3) Z[atom, field, displacement] in e; torch-sim has the same index order.
-    eps_inf
-        (3, 3) relative permittivity.
-    volume
-        A^3.
-    field
-        (3,) V/A.
-    dipole
-        (3,) dipole M of the cell (not per volume) in e A, from any reference, for example `BornField.state.dipole`.
-
-    Returns
-    -------
-    dict
-        born_effective_charges (n_atoms, 3, 3) in e; polarizability (1, 3, 3) = eps0 V (eps_inf - 1) in e A / (V/A) =
-        e^2 A^2 / eV; total_polarization (1, 3) in e A; external_E_field (1, 3) in V/A.
-    """
-    import torch
-
-    electronic = VACUUM_PERMITTIVITY * volume * (np.asarray(eps_inf, dtype=np.float64) - np.eye(3))
-    return {
-        "born_effective_charges": torch.tensor(np.asarray(born_charges), dtype=torch.float64),
-        "polarizability": torch.tensor(electronic[None], dtype=torch.float64),
-        "total_polarization": torch.tensor(np.asarray(dipole)[None], dtype=torch.float64),
-        "external_E_field": torch.tensor(_checked_field(field)[None], dtype=torch.float64),
-    }
+        raw = self._source([atoms])[0]
+        corrected = neutralized(raw, self._total_charge) if self._sum_rule else np.array(raw)
+        return corrected, np.asarray(raw.sum(axis=0))
 
 
 def _move(old: FieldState, atoms: ase.Atoms) -> Array:
@@ -365,15 +300,3 @@ def _move(old: FieldState, atoms: ase.Atoms) -> Array:
             "an atom has moved too far since the last geometry to tell its periodic image; take smaller steps, or call "
             "forget() to start anew"
         ) from error
-
-
-def _checked_field(field: ArrayLike) -> Array:
-    vector = np.asarray(field, dtype=np.float64)
-    if vector.shape != (3,) or not np.isfinite(vector).all():
-        raise InputError(f"the field must be three finite numbers in V/A, not {field!r}")
-    if np.linalg.norm(vector) > LARGEST_FIELD:
-        raise InputError(
-            f"a field of {np.linalg.norm(vector):.3g} V/A is more than any crystal stands; give it in V/A (1 V/A = "
-            "1e10 V/m = 100 MV/cm)"
-        )
-    return vector

@@ -1,4 +1,4 @@
-"""Files of a phonopy project: what they say of cells, matrices, displacements, forces and NAC, in Angstrom and eV.
+"""Files of a phonopy project: cells, matrices, displacements, forces and NAC that they hold, in Angstrom and eV.
 
 Read are phonopy_params.yaml, phonopy.yaml or phonopy_disp.yaml; else POSCAR-unitcell, POSCAR or SPOSCAR with
 phonopy.conf and disp.yaml. Lengths and forces of other codes than VASP are converted.
@@ -6,23 +6,21 @@ phonopy.conf and disp.yaml. Lengths and forces of other codes than VASP are conv
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.response.phonons.cells import attempt, to_phonopy
 
 if TYPE_CHECKING:
     from phonopy.interface.phonopy_yaml import PhonopyYaml
     from phonopy.structure.atoms import PhonopyAtoms
-
-ValueT = TypeVar("ValueT")
 
 _YAMLS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 _PACKED = ("", ".xz", ".gz", ".bz2", ".lzma")
@@ -57,7 +55,9 @@ def read_files(path: Path, calculating: bool) -> Files:
         if path.name.endswith((".yaml", ".yml")) or ".yaml." in path.name:
             return _from_yaml(path)
         if calculating:
-            return _from_structure(path)
+            from voigt.structures import read_one
+
+            return Files(cell=to_phonopy(read_one(path)), names=(path.name,))
         raise InputError(f"{path} is no folder and no phonopy YAML file; give the folder, or --calculator as well")
     for name in _YAMLS:
         for ending in _PACKED:
@@ -129,23 +129,8 @@ def _from_poscar(path: Path) -> Files:
     return Files(cell=cell, names=(path.name,))
 
 
-def _from_structure(path: Path) -> Files:
-    from phonopy.structure.atoms import PhonopyAtoms
-
-    from voigt.structures.reading import read_one
-
-    atoms = read_one(path)
-    cell = PhonopyAtoms(
-        cell=atoms.cell.array,
-        scaled_positions=atoms.get_scaled_positions(),
-        numbers=atoms.numbers,
-        masses=atoms.get_masses(),
-    )
-    return Files(cell=cell, names=(path.name,))
-
-
 def _with_conf(folder: Path, files: Files) -> Files:
-    """DIM, PRIMITIVE_AXES and MASS of phonopy.conf, where a YAML file has not said it."""
+    """DIM, PRIMITIVE_AXES and MASS of phonopy.conf, where a YAML file has not stated them."""
     path = folder / "phonopy.conf"
     if not path.exists():
         return files
@@ -170,7 +155,7 @@ def _with_conf(folder: Path, files: Files) -> Files:
 
 
 def _with_disp(folder: Path, files: Files) -> Files:
-    """Displacements and supercell of disp.yaml, or the supercell of SPOSCAR; they also tell DIM."""
+    """Displacements and supercell of disp.yaml, or the supercell of SPOSCAR; they also give DIM."""
     from phonopy.file_IO import parse_disp_yaml
 
     path = folder / "disp.yaml"
@@ -230,18 +215,3 @@ def axes_of(axes: Any) -> Any:
     if np.size(axes) != 9 or np.linalg.det(np.reshape(axes, (3, 3))) <= 0:
         raise InputError("primitive axes take 9 numbers with a positive determinant")
     return np.reshape(np.array(axes, dtype=np.float64), (3, 3))
-
-
-def attempt(path: str | Path, advice: str, action: Callable[[], ValueT]) -> ValueT:
-    """Call; phonopy and its parsers raise anything from AssertionError to IndexError."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return action()
-    except InputError:
-        raise
-    except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        if isinstance(error, (IndexError, RecursionError, StopIteration, EOFError)):  # parsers that run out of lines
-            reason = "it ends too early or is of another format"
-        raise InputError(f"{path}: {reason[:200]}; {advice}") from error

@@ -13,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.notes import Note
+from voigt.response.phonons.cells import to_ase
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
-    from phonopy.structure.atoms import PhonopyAtoms
 
 SHORTEST = 10.0
 """Angstrom: no lattice vector of a supercell that we choose is shorter."""
@@ -29,10 +30,7 @@ RELAXED = 0.05
 def load_calculator(spec: str) -> Any:
     """Call the factory that `module:factory` names; the working folder is searched for the module too.
 
-    Raises
-    ------
-    InputError
-        The module or the factory does not exist, the factory fails, or what it returns cannot calculate.
+    InputError if there is no such factory, it fails, or what it returns cannot calculate.
     """
     module_name, _, factory_name = spec.partition(":")
     if not module_name or not factory_name:
@@ -41,7 +39,7 @@ def load_calculator(spec: str) -> Any:
     try:
         factory = getattr(importlib.import_module(module_name), factory_name)
         calculator = factory()
-    except Exception as error:  # code of a user's own
+    except Exception as error:  # code of the user
         raise InputError(f"--calculator {spec}: {_reason(error)}; give a callable without arguments") from error
     finally:
         sys.path.remove(os.getcwd())
@@ -54,8 +52,14 @@ def supercell_for(cell: NDArray[np.float64], shortest: float = SHORTEST) -> NDAr
     """Diagonal supercell matrix (3, 3) whose every lattice vector is at least `shortest` Angstrom long.
 
     The distance between opposite faces of the cell bounds the length of its lattice vectors from below.
+
+    Examples
+    --------
+    >>> supercell_for(4.2 * np.eye(3)).diagonal()
+    array([3, 3, 3])
     """
     volume = abs(np.linalg.det(cell))
+    # Volume over the area of a face is the distance to the opposite one.
     faces = [float(np.linalg.norm(np.cross(cell[(i + 1) % 3], cell[(i + 2) % 3]))) for i in range(3)]
     return np.diag([int(np.ceil(shortest * face / volume - 1e-9)) for face in faces])
 
@@ -65,74 +69,43 @@ def calculate_force_constants(
     calculator: Any,
     displacement: float = DISPLACEMENT,
     advance: Callable[[], None] | None = None,
-) -> tuple[str, ...]:
+) -> tuple[Note, ...]:
     """Give `phonon` the force constants of a calculator, from finite displacements of its symmetry-distinct atoms.
 
-    Forces of the perfect supercell are subtracted.
-
-    Parameters
-    ----------
-    phonon
-        Cells in Angstrom.
-    calculator
-        Of ASE; forces in eV/Angstrom.
-    displacement
-        Angstrom.
-    advance
-        Called after each supercell.
-
-    Returns
-    -------
-    Sentences: how many supercells were calculated, and a warning if the structure is not relaxed.
-
-    Raises
-    ------
-    InputError
-        The calculator fails, or its forces are not finite.
+    Parameters as in `read_project`, errors as in `forces_of`. Notes tell how many supercells were calculated, and
+    "not_relaxed" if forces act on the undisplaced atoms.
     """
     phonon.generate_displacements(distance=displacement)
     cells = [cell for cell in phonon.supercells_with_displacements or [] if cell is not None]
-    perfect = forces_of(_to_ase(phonon.supercell), calculator)
+    # What acts on the perfect supercell is no response to a displacement, so it is subtracted.
+    perfect = forces_of(to_ase(phonon.supercell), calculator)
     forces = []
     for cell in cells:
-        forces.append(forces_of(_to_ase(cell), calculator) - perfect)
+        forces.append(forces_of(to_ase(cell), calculator) - perfect)
         if advance is not None:
             advance()
     phonon.forces = forces
     phonon.produce_force_constants(calculate_full_force_constants=False, show_drift=False)
+    name, cell_size = type(calculator).__name__, f"{len(phonon.supercell)} atoms"
+    text = f"forces of {name} on {len(cells)} supercells of {cell_size}, displaced by {displacement:g} Angstrom"
+    done = Note("processing", text)
     largest = float(np.linalg.norm(perfect, axis=1).max())
-    sentences = [
-        f"forces of {type(calculator).__name__} on {len(cells)} supercells of {len(phonon.supercell)} atoms, "
-        f"displaced by {displacement:g} Angstrom"
-    ]
-    if largest > RELAXED:
-        sentences.append(
-            f"warning: the structure is not relaxed with this calculator (forces up to {largest:.2g} eV/Angstrom); "
-            "relax it first, or expect imaginary modes"
-        )
-    return tuple(sentences)
+    if largest <= RELAXED:
+        return (done,)
+    text = f"the structure is not relaxed with this calculator (forces up to {largest:.2g} eV/Angstrom); relax it first"
+    return done, Note("not_relaxed", f"{text}, or expect imaginary modes")
 
 
 def forces_of(atoms: ase.Atoms, calculator: Any) -> NDArray[np.float64]:
-    """Forces (n_atoms, 3) in eV/Angstrom of a calculator, which the atoms keep.
-
-    Raises
-    ------
-    InputError
-        The calculator fails, or its forces are not finite.
-    """
+    """Forces (n_atoms, 3) in eV/Angstrom of a calculator, which the atoms keep; InputError if it fails."""
     atoms.calc = calculator
     try:
         forces = np.array(atoms.get_forces(), dtype=np.float64)
-    except Exception as error:  # a calculator of the user's own
+    except Exception as error:  # a calculator of the user
         raise InputError(f"{type(calculator).__name__} gives no forces: {_reason(error)}") from error
     if not np.isfinite(forces).all():
         raise InputError(f"{type(calculator).__name__} gives forces that are not finite; check it on this crystal")
     return forces
-
-
-def _to_ase(cell: PhonopyAtoms) -> ase.Atoms:
-    return ase.Atoms(numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, pbc=True)
 
 
 def _reason(error: Exception) -> str:

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import constants
 
 from voigt.errors import InputError
+from voigt.response.arrays import Array
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-Array: TypeAlias = NDArray[np.float64]
 
 WAVENUMBER = 1e10 / constants.speed_of_light
 """cm^-1 per THz."""
@@ -26,7 +26,7 @@ _THZ = float(np.sqrt(constants.elementary_charge / constants.atomic_mass) / (con
 """THz per sqrt(eV / (amu Angstrom^2))."""
 
 DEGENERACY = 1e-3
-"""THz. Modes closer than this are told as one set: above the noise of symmetrised force constants."""
+"""THz. Modes closer than this are one set: above the noise of symmetrized force constants."""
 _RIGID = 0.5
 """Least share of rigid translations in an acoustic mode."""
 _MATCHED = 1e-2
@@ -44,10 +44,8 @@ class GammaModes:
     eigenvectors
         (M, n_atoms, 3) of the mass-weighted force constants: real, orthonormal. Atom i of mode m moves along
         eigenvectors[m, i] / sqrt(masses[i]).
-    masses
-        (n_atoms,) amu.
-    volume
-        Of the cell, Angstrom^3.
+    masses, volume
+        (n_atoms,) amu; of the cell, Angstrom^3.
     """
 
     frequencies: Array
@@ -62,12 +60,9 @@ class GammaModes:
 
 
 def gamma_modes(phonon: Phonopy) -> GammaModes:
-    """Modes at Gamma of a phonopy object, without non-analytical term, whatever `nac_params` it holds.
+    """Modes at Gamma of a phonopy object, without non-analytical term, with or without `nac_params`.
 
-    Raises
-    ------
-    InputError
-        It has no force constants, or they are not finite.
+    InputError if it has no force constants, or they are not finite.
     """
     primitive = phonon.primitive
     return modes_of(gamma_force_constants(phonon), primitive.masses, float(primitive.volume))
@@ -76,12 +71,7 @@ def gamma_modes(phonon: Phonopy) -> GammaModes:
 def gamma_force_constants(phonon: Phonopy) -> Array:
     """Force constants (n_atoms, n_atoms, 3, 3) for equal displacements in all primitive cells, eV/Angstrom^2.
 
-    Those of the supercell, full or compact, summed over the images of each second atom.
-
-    Raises
-    ------
-    InputError
-        As `gamma_modes`.
+    Those of the supercell, full or compact, summed over the images of each second atom. InputError as `gamma_modes`.
     """
     force_constants, primitive = phonon.force_constants, phonon.primitive
     if force_constants is None:
@@ -90,6 +80,7 @@ def gamma_force_constants(phonon: Phonopy) -> Array:
         raise InputError("the force constants hold numbers that are not finite; check the forces they were made from")
     full = len(force_constants) == len(phonon.supercell)
     rows = force_constants[primitive.p2s_map] if full else force_constants
+    # At Gamma all images of an atom move alike, so that their force constants add up.
     images = np.array([primitive.p2p_map[index] for index in primitive.s2p_map])
     return np.stack([rows[:, images == atom].sum(axis=1) for atom in range(len(primitive))], axis=1)
 
@@ -97,27 +88,24 @@ def gamma_force_constants(phonon: Phonopy) -> Array:
 def modes_of(force_constants: ArrayLike, masses: ArrayLike, volume: float) -> GammaModes:
     """Modes of force constants at Gamma: (2 pi f)^2 e = M^-1/2 Phi M^-1/2 e.
 
-    Rigid translations are split off before the others are found, so that they never mix with a soft optical mode, and
-    what force constants break of the acoustic sum rule shows in the three acoustic frequencies alone.
+    Rigid translations are split off first, so that they never mix with a soft optical mode, and what force constants
+    break of the acoustic sum rule shows in the three acoustic frequencies alone. Force constants as
+    `gamma_force_constants` gives them, masses and volume as in `GammaModes`; InputError for other shapes and signs.
 
-    Parameters
-    ----------
-    force_constants
-        (n_atoms, n_atoms, 3, 3) eV/Angstrom^2; symmetrised.
-    masses
-        (n_atoms,) amu.
-    volume
-        Of the cell, Angstrom^3.
+    Examples
+    --------
+    Two atoms of 2 amu bound by 1 eV/Angstrom^2: f = sqrt(k / 1 amu) / (2 pi).
 
-    Raises
-    ------
-    InputError
-        A wrong shape, a mass or volume that is not positive.
+    >>> springs = np.einsum("ij,ab->ijab", [[1, -1], [-1, 1]], np.eye(3))
+    >>> modes_of(springs, [2, 2], 20.0).frequencies.round(3) + 0.0
+    array([ 0.   ,  0.   ,  0.   , 15.633, 15.633, 15.633])
     """
     weights = np.asarray(masses, dtype=np.float64)
     phi = _matrix(force_constants)
     if weights.shape != (len(phi) // 3,) or not (weights > 0).all() or not volume > 0:
         raise InputError(f"{len(phi) // 3} atoms need as many positive masses (amu) and a positive volume")
+    # In coordinates scaled by the root of the mass, a rigid translation has components proportional to these roots:
+    # the first basis below. The second spans everything orthogonal to it.
     roots = np.sqrt(np.repeat(weights, 3))
     dynamical = phi / np.outer(roots, roots)
     values, vectors = [], []
@@ -133,18 +121,16 @@ def modes_of(force_constants: ArrayLike, masses: ArrayLike, volume: float) -> Ga
 
 
 def acoustic(modes: GammaModes) -> NDArray[np.bool_]:
-    """(M,) which three modes are rigid translations, told by their overlap with them and not by their frequency.
+    """(M,) which three modes are rigid translations, recognized by their overlap with them and not by their frequency.
 
-    Raises
-    ------
-    InputError
-        The modes mix translations with vibrations, so that no three of them are acoustic.
+    InputError if modes mix translations with vibrations, so that no three of them are acoustic.
     """
     return rigid(modes.eigenvectors, modes.masses)
 
 
 def rigid(eigenvectors: NDArray[np.float64 | np.complex128], masses: Array) -> NDArray[np.bool_]:
     """(M,) `acoustic` for eigenvectors (M, n_atoms, 3), real or complex, and masses (n_atoms,) in amu."""
+    # Share of each mode in the three rigid translations, which are sqrt(m_i / M) along each axis.
     roots = np.sqrt(masses / masses.sum())
     overlap = np.square(np.abs(np.einsum("i,mia->ma", roots, eigenvectors))).sum(axis=1)
     chosen = np.argsort(-overlap, kind="stable")[:3]
@@ -153,15 +139,14 @@ def rigid(eigenvectors: NDArray[np.float64 | np.complex128], masses: Array) -> N
     return np.isin(np.arange(len(overlap)), chosen)
 
 
-def direction_name(direction: ArrayLike) -> str:
-    """A Cartesian direction in short, e.g. [110]."""
-    vector = np.asarray(direction, dtype=np.float64)
-    words = [f"{value:.3g}" for value in np.round(vector / np.abs(vector).max(), 3) + 0.0]
-    return f"[{('' if set(words) <= {'0', '1'} else ' ').join(words)}]"
-
-
 def degenerate_sets(frequencies: ArrayLike, tolerance: float = DEGENERACY) -> list[NDArray[np.int64]]:
-    """Indices of modes whose frequencies (THz) follow one another within the tolerance; sets and members ascending."""
+    """Indices of modes whose frequencies (THz) follow one another within the tolerance; sets and members ascending.
+
+    Examples
+    --------
+    >>> [members.tolist() for members in degenerate_sets([3.0, 1.0, 3.0005])]
+    [[1], [0, 2]]
+    """
     values = np.asarray(frequencies, dtype=np.float64)
     order = np.argsort(values, kind="stable")
     parts = np.split(order, np.flatnonzero(np.diff(values[order]) > tolerance) + 1)
@@ -171,13 +156,15 @@ def degenerate_sets(frequencies: ArrayLike, tolerance: float = DEGENERACY) -> li
 def acoustic_pseudo_inverse(force_constants: ArrayLike) -> Array:
     """Inverse (n_atoms, n_atoms, 3, 3) of force constants at Gamma on all displacements but rigid translations.
 
-    What displaces atoms by forces, Angstrom^2/eV; the centre of the cell (not of mass) stays. Unstable directions are
+    What displaces atoms by forces, Angstrom^2/eV; the center of the cell (not of mass) stays. Unstable directions are
     inverted like others. Wu, Vanderbilt and Hamann, Phys. Rev. B 72, 035105 (2005).
 
-    Parameters
-    ----------
-    force_constants
-        (n_atoms, n_atoms, 3, 3) eV/Angstrom^2.
+    Examples
+    --------
+    >>> springs = np.einsum("ij,ab->ijab", [[1, -1], [-1, 1]], np.eye(3))
+    >>> acoustic_pseudo_inverse(springs)[:, :, 0, 0].round(6)
+    array([[ 0.25, -0.25],
+           [-0.25,  0.25]])
     """
     phi = _matrix(force_constants)
     count = len(phi) // 3
@@ -201,24 +188,24 @@ def irreps(phonon: Phonopy, modes: GammaModes) -> tuple[tuple[str | None, tuple[
     """
     try:
         try:
-            found = phonon.run_irreps([0, 0, 0], symmetry_adapted=True)
+            result = phonon.run_irreps([0, 0, 0], symmetry_adapted=True)
         except TypeError:  # before phonopy 4.8: by equal frequencies, which mixes up accidental neighbours
-            found = phonon.run_irreps([0, 0, 0], degeneracy_tolerance=DEGENERACY)
+            result = phonon.run_irreps([0, 0, 0], degeneracy_tolerance=DEGENERACY)
     except Exception:  # phonopy raises anything here, from RuntimeError to failed assertions
         return None
-    sets = [tuple(int(member) for member in members) for members in found.band_indices]
-    labels: Sequence[str | None] = found._ir_labels or [None] * len(sets)
+    sets = [tuple(int(member) for member in members) for members in result.band_indices]
+    labels: Sequence[str | None] = result._ir_labels or [None] * len(sets)
     translations = acoustic(modes)
     matched = (
-        len(found.frequencies) == len(modes.frequencies)
-        and np.abs(found.frequencies - modes.frequencies).max() < _MATCHED
+        len(result.frequencies) == len(modes.frequencies)
+        and np.abs(result.frequencies - modes.frequencies).max() < _MATCHED
         and all(len(set(translations[list(members)].tolist())) == 1 for members in sets)
     )
     return tuple(zip(labels, sets, strict=True)) if matched and len(labels) == len(sets) else None
 
 
 def _matrix(force_constants: ArrayLike) -> Array:
-    """(3 n, 3 n), symmetrised."""
+    """(3 n, 3 n), symmetrized."""
     phi = np.asarray(force_constants, dtype=np.float64)
     if phi.ndim != 4 or phi.shape[0] != phi.shape[1] or phi.shape[2:] != (3, 3) or not np.isfinite(phi).all():
         raise InputError(f"force constants at Gamma must be finite (n_atoms, n_atoms, 3, 3), not of shape {phi.shape}")
@@ -229,5 +216,6 @@ def _matrix(force_constants: ArrayLike) -> Array:
 def _rigid_and_rest(weights: Array) -> tuple[Array, Array]:
     """Orthonormal bases, as columns, of translations with the given weights of atoms and of all that is orthogonal."""
     translations = np.kron(weights[:, None], np.eye(3)) / np.linalg.norm(weights)
+    # QR of the translations followed by all unit vectors completes them to an orthonormal basis.
     complete = np.linalg.qr(np.hstack([translations, np.eye(len(translations))]))[0]
     return translations, complete[:, 3:]

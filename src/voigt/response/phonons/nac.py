@@ -21,20 +21,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from voigt.errors import InputError
-from voigt.response.phonons.modes import (
-    GammaModes,
-    acoustic,
-    degenerate_sets,
-    direction_name,
-    gamma_modes,
-    irreps,
-    rigid,
-)
+from voigt.response.arrays import Array, direction_name, grouped, unit_vector
+from voigt.response.phonons.modes import GammaModes, acoustic, degenerate_sets, gamma_modes, irreps, rigid
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
-Array = NDArray[np.float64]
 
 AXES = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
 SPLIT = 0.01
@@ -53,10 +45,8 @@ class Along:
     ----------
     direction
         (3,) Cartesian unit vector.
-    frequencies
-        (M,) THz, ascending; imaginary ones negative.
-    eigenvectors
-        (M, n_atoms, 3) complex, orthonormal.
+    frequencies, eigenvectors
+        (M,) THz, ascending, imaginary ones negative; (M, n_atoms, 3) complex, orthonormal.
     partner
         (M,) for every mode without NAC, the mode here that its eigenvector goes over into.
     overlap
@@ -108,28 +98,16 @@ class GammaPhonons:
 
 
 def gamma_phonons(phonon: Phonopy, polar: Phonopy | None, directions: Sequence[ArrayLike] = AXES) -> GammaPhonons:
-    """Modes at Gamma without NAC, and with it along directions.
+    """Modes at Gamma without NAC and, if there is a twin `polar` with NAC (see `with_nac`), along Cartesian directions.
 
-    Parameters
-    ----------
-    phonon
-        Without NAC.
-    polar
-        The same with NAC, see `voigt.response.phonons.project.with_nac`; None: no NAC.
-    directions
-        Cartesian, of any length but zero.
-
-    Raises
-    ------
-    InputError
-        No force constants, or a direction is zero.
+    InputError if there are no force constants, or a direction is zero.
     """
     modes = gamma_modes(phonon)
     labels: list[str | None] = [None] * len(modes.frequencies)
     sets = [members.tolist() for members in degenerate_sets(modes.frequencies)]
-    if (found := irreps(phonon, modes)) is not None:
-        sets = [list(members) for _, members in found]
-        for label, members in found:
+    if (labeled := irreps(phonon, modes)) is not None:
+        sets = [list(members) for _, members in labeled]
+        for label, members in labeled:
             for member in members:
                 labels[member] = label
     along = [] if polar is None else [_along(modes, sets, phonon, polar, direction) for direction in directions]
@@ -139,10 +117,7 @@ def gamma_phonons(phonon: Phonopy, polar: Phonopy | None, directions: Sequence[A
 def limit_at_gamma(polar: Phonopy, direction: ArrayLike | None) -> tuple[Array, NDArray[np.complex128]]:
     """Frequencies (M,) in THz and eigenvectors (M, n_atoms, 3) for q -> 0 along a Cartesian direction; None: q = 0.
 
-    Raises
-    ------
-    InputError
-        The direction is zero or not finite.
+    InputError if the direction is zero or not finite.
     """
     values, vectors = np.linalg.eigh(_dynamical(polar, direction))
     frequencies = np.sign(values) * np.sqrt(abs(values)) * polar.unit_conversion_factor
@@ -158,42 +133,43 @@ def optical_limit(polar: Phonopy, direction: ArrayLike) -> Array:
 def match(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[np.int64], Array]:
     """For each of `first` the one of `second`, (M, n_atoms, 3) both, so that all overlaps together are largest.
 
-    Returns
-    -------
-    (M,) indices and (M,) squares of the scalar products.
+    Returns (M,) indices and (M,) squares of the scalar products.
+
+    Examples
+    --------
+    >>> basis = np.eye(3).reshape(3, 1, 3)
+    >>> match(basis, basis[[2, 0, 1]])
+    (array([1, 2, 0]), array([1., 1., 1.]))
     """
     count = len(first)
+    # Squares of scalar products; the assignment with the largest sum is one-to-one, unlike the largest of each row.
     overlap = np.square(abs(first.reshape(count, -1).conj() @ second.reshape(count, -1).T))
     rows, columns = linear_sum_assignment(-overlap)
     return columns.astype(np.int64), np.asarray(overlap[rows, columns], dtype=np.float64)
 
 
 def parse_direction(text: str) -> Array:
-    """Three numbers such as "1 0 0", "1 1/2 0" or "1,1,1".
+    """Unit vector of three numbers such as "1 0 0", "1 1/2 0" or "1,1,1"; InputError for others, or all zero.
 
-    Raises
-    ------
-    InputError
-        Not three numbers, or all zero: at q = 0 itself there is no NAC.
+    Examples
+    --------
+    >>> parse_direction("0 0 2"), parse_direction("1,-1/2,0").round(3)
+    (array([0., 0., 1.]), array([ 0.894, -0.447,  0.   ]))
     """
     try:
-        vector = np.array([float(Fraction(word)) for word in text.replace(",", " ").split()])
+        x, y, z = (float(Fraction(word)) for word in text.replace(",", " ").split())
     except (ValueError, ZeroDivisionError) as error:
         raise InputError(f"direction '{text}' is not three numbers, e.g. '1 0 0'") from error
-    if len(vector) != 3:
-        raise InputError(f"direction '{text}' is not three numbers, e.g. '1 0 0'")
-    return _unit(vector)
+    return _unit([x, y, z])
 
 
 def inactive_reason(born_charges: Array, metal: str | None) -> str | None:
-    """Why NAC does nothing to this crystal, or None.
+    """Why NAC does nothing to this crystal, or None; `metal` as `voigt.structures.domain.metal_reason` gives it.
 
-    Parameters
-    ----------
-    born_charges
-        (n_atoms, 3, 3) e.
-    metal
-        What `voigt.structures.domain.metal_reason` says.
+    Examples
+    --------
+    >>> inactive_reason(np.zeros((2, 3, 3)), None)
+    'all Born charges are below 0.001 e'
     """
     if metal is not None:
         return f"probably a metal ({metal}), whose electrons screen the field"
@@ -204,14 +180,8 @@ def inactive_reason(born_charges: Array, metal: str | None) -> str | None:
 
 def distinct(phonons: GammaPhonons, tolerance: float = 1e-3) -> list[tuple[Along, tuple[str, ...]]]:
     """Directions with different frequencies (THz), each with the names of those that give the same."""
-    groups: list[tuple[Along, list[str]]] = []
-    for along in phonons.along:
-        same = next((g for g in groups if abs(g[0].frequencies - along.frequencies).max() < tolerance), None)
-        if same is None:
-            groups.append((along, [along.name]))
-        else:
-            same[1].append(along.name)
-    return [(along, tuple(names)) for along, names in groups]
+    groups = grouped(phonons.along, lambda a, b: bool(abs(a.frequencies - b.frequencies).max() < tolerance))
+    return [(group[0], tuple(along.name for along in group)) for group in groups]
 
 
 @dataclass(frozen=True)
@@ -222,10 +192,8 @@ class Segment:
     ----------
     labels
         Names of its ends.
-    qpoints
-        (n, 3) in the reciprocal primitive cell.
-    distances
-        (n,) along the whole path, 1/Angstrom without 2 pi.
+    qpoints, distances
+        (n, 3) in the reciprocal primitive cell; (n,) along the whole path, 1/Angstrom without 2 pi.
     frequencies
         (n, M) THz, ascending.
     """
@@ -240,22 +208,16 @@ def band_structure(phonon: Phonopy, points: int = 51) -> tuple[Segment, ...]:
     """Bands along the standard path of the primitive cell, with NAC if `phonon` has it.
 
     Path of Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010), as ASE finds it from the lattice, in the
-    reciprocal basis of this very cell. Towards Gamma, NAC is that for the direction of the segment.
-
-    Parameters
-    ----------
-    phonon
-        With force constants.
-    points
-        On the longest segment; the others have fewer, five at least.
+    reciprocal basis of this very cell. Towards Gamma, NAC is that for the direction of the segment. The longest segment
+    has `points` of them; the others have fewer, five at least.
     """
     from ase.cell import Cell
+    from ase.dft.kpoints import parse_path_string
 
     path = Cell(phonon.primitive.cell).bandpath(npoints=0)
     special = path.special_points
-    ends: list[tuple[str, str]] = []
-    for piece in _pieces(path.path):
-        ends += pairwise(piece)
+    # Continuous pieces of a path such as GXL,UX; digits belong to the letter before.
+    ends = [pair for piece in parse_path_string(path.path) for pair in pairwise(piece)]
     reciprocal = np.linalg.inv(phonon.primitive.cell).T
     lengths = [float(np.linalg.norm((special[b] - special[a]) @ reciprocal)) for a, b in ends]
     counts = [max(5, round(points * length / max(lengths))) for length in lengths]
@@ -270,19 +232,13 @@ def band_structure(phonon: Phonopy, points: int = 51) -> tuple[Segment, ...]:
     )
 
 
-def _pieces(path: str) -> list[list[str]]:
-    """Labels of each continuous piece of a path such as GXL,UX; digits belong to the letter before."""
-    from ase.dft.kpoints import parse_path_string
-
-    return [list(piece) for piece in parse_path_string(path)]
-
-
 def _unit(direction: ArrayLike) -> Array:
-    vector = np.asarray(direction, dtype=np.float64)
-    length = float(np.linalg.norm(vector))
-    if vector.shape != (3,) or not np.isfinite(length) or length == 0:
-        raise InputError("a direction towards Gamma is three numbers, not all zero: at q = 0 itself there is no NAC")
-    return np.asarray(vector / length)
+    try:
+        return unit_vector(direction)
+    except InputError as error:
+        raise InputError(
+            "a direction towards Gamma is three numbers, not all zero: at q = 0 itself there is no NAC"
+        ) from error
 
 
 def _dynamical(phonon: Phonopy, direction: ArrayLike | None) -> NDArray[np.complex128]:
@@ -299,6 +255,7 @@ def _along(
     modes: GammaModes, sets: Sequence[list[int]], phonon: Phonopy, polar: Phonopy, direction: ArrayLike
 ) -> Along:
     frequencies, eigenvectors = limit_at_gamma(polar, direction)
+    # What the field of the limit adds to the dynamical matrix, D_NA of the formula above.
     field = _dynamical(polar, direction) - _dynamical(phonon, None)
     adapted = _adapted(modes, sets, field)
     partner = match(adapted, eigenvectors)[0]
@@ -316,6 +273,8 @@ def _adapted(modes: GammaModes, sets: Sequence[list[int]], field: NDArray[np.com
 
     D_NA is of rank one: what is orthogonal to its vector goes on as before.
     """
+    # The vector of the rank-one matrix is its eigenvector with the largest eigenvalue; at Gamma it is real but for a
+    # common phase.
     strong = np.linalg.eigh(field)[1][:, -1]
     strong = np.real(strong * np.exp(-1j * np.angle(strong[abs(strong).argmax()])))
     vectors = modes.eigenvectors.reshape(len(modes.frequencies), -1).copy()
@@ -323,7 +282,7 @@ def _adapted(modes: GammaModes, sets: Sequence[list[int]], field: NDArray[np.com
         shares = vectors[members] @ strong
         if len(members) == 1 or np.linalg.norm(shares) < 1e-6:
             continue
-        # The first column of q is along `shares`; the order is turned round to have it last.
+        # The first column of q is along `shares`; reversed, so that it comes last.
         complete, _ = np.linalg.qr(np.hstack([shares[:, None], np.eye(len(members))]))
         vectors[members] = complete[:, ::-1].T @ vectors[members]
     return vectors.reshape(modes.eigenvectors.shape)

@@ -17,15 +17,15 @@ from typing import ParamSpec, Protocol, TypeVar
 import torch
 
 from voigt.errors import DomainError
-from voigt.screening.compute import Outcome, compute
+from voigt.notes import Failure
+from voigt.screening.compute import compute, crashed
 from voigt.screening.job import Job, stages_of
-from voigt.screening.store.rows import failures_table, results_table
-from voigt.structures.reading import Frame
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input
 
-AHEAD = 2
-"""Pieces of work under way for each process: one in work, one waiting, so that memory stays flat."""
+AHEAD = 2  # pieces of work under way for each process: one in work, one waiting, so that memory stays flat
 
-Piece = Sequence[Frame]
+Piece = Sequence[Input]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -67,7 +67,7 @@ class _Pool:
         exhausted = False
         while not exhausted or self.suspects:
             if self.suspects:
-                yield from self._interrogate()
+                yield from self._isolate()
             else:
                 exhausted = yield from self._parallel(work)
 
@@ -99,14 +99,14 @@ class _Pool:
                 self.suspects.extend(pending.values())
                 return False
 
-    def _interrogate(self) -> Generator[Outcome]:
+    def _isolate(self) -> Generator[Outcome]:
         """Suspects one by one in one process; the one that kills it is halved, down to the crystal that does."""
         with _processes(1) as submit:
             try:
                 submit(_load, self.job).result()
             except BrokenProcessPool as error:
                 raise DomainError(
-                    "processes that shall compute die at their start; free memory, or go on with --workers 1"
+                    "the worker processes die at their start; free memory, or go on with --workers 1"
                 ) from error
             while self.suspects:
                 piece = self.suspects.popleft()
@@ -124,14 +124,14 @@ class _Pool:
             self.suspects.extendleft((piece[half:], piece[:half]))
 
 
-def killed(frame: Frame, job: Job) -> Outcome:
+def killed(entry: Input, job: Job) -> Outcome:
     """Failure of a crystal that kills the process that computes it."""
-    atoms = 0 if frame.atoms is None else len(frame.atoms)
-    reason = (
-        f"{frame.source}, frame {frame.index}: {frame.id}: the process that computed its {atoms} atoms was killed, "
-        "most likely for lack of memory; use a machine with more"
+    atoms = 0 if isinstance(entry, Failure) else len(entry.atoms)
+    problem = (
+        f"the process that computed its {atoms} atoms was killed, most likely for lack of memory; "
+        "use a machine with more"
     )
-    return Outcome(results_table([], stages_of(job).plan), failures_table([(frame, reason)]))
+    return crashed(entry, problem, job)
 
 
 class _Submit(Protocol):

@@ -16,12 +16,11 @@ import pyarrow as pa
 if TYPE_CHECKING:
     import ray.data
 
-NAMESPACE = "voigt"
-"""Of the names of mailboxes."""
+NAMESPACE = "voigt"  # of the names of mailboxes
 
 
 class Mailbox:
-    """Pieces of work by number, from 0; an actor, whose calls may be made in another order than they were asked for."""
+    """Pieces of work by number, from 0; an actor, whose calls may run in another order than they were made."""
 
     def __init__(self) -> None:
         self._pieces: dict[int, bytes] = {}

@@ -45,31 +45,29 @@ import torch
 from voigt import __version__
 from voigt.errors import DomainError, VoigtError
 from voigt.models.checkpoint import available_models
-from voigt.screening.compute import Outcome, compute
+from voigt.screening.compute import compute
 from voigt.screening.engines.local import killed
 from voigt.screening.engines.mailbox import find_mailbox, read_pieces, row, start_mailbox
 from voigt.screening.job import Job
-from voigt.structures.reading import Frame
+from voigt.screening.store.rows import Outcome
+from voigt.structures import Input
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-AHEAD = 3
-"""Pieces under way for each worker: one in work, one waiting at the worker, one on the way."""
-PATIENCE = 20.0
-"""Seconds until a cluster must answer."""
-STORE_BYTES = 256 * 2**20
-"""Object store of a local cluster; Ray's default is a third of the memory."""
+AHEAD = 3  # pieces under way for each worker: one in work, one waiting at the worker, one on the way
+PATIENCE = 20.0  # seconds until a cluster must answer
+STORE_BYTES = 256 * 2**20  # object store of a local cluster; Ray's default is a third of the memory
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
 """Nothing is reported to anybody; Ray's C++ does not write to the terminal, what matters comes as exceptions."""
 
 _ERROR = re.compile(r"[\w.]*(Error|Exception)\b.*:")
 
-Piece = Sequence[Frame]
+Piece = Sequence[Input]
 
 
-def run_ray(work: Iterator[list[Frame]], job: Job, workers: int, address: str | None) -> Generator[Outcome]:
+def run_ray(work: Iterator[list[Input]], job: Job, workers: int, address: str | None) -> Generator[Outcome]:
     """Compute pieces of work on a Ray cluster and give each outcome as soon as it is there.
 
     Parameters
@@ -99,18 +97,14 @@ def run_ray(work: Iterator[list[Frame]], job: Job, workers: int, address: str | 
 
     try:
         with _quiet(), _cluster(address, workers):
-            yield from _run(chain([first], work), job, workers)
+            name = f"voigt-{uuid4().hex}"
+            with start_mailbox(name) as mailbox, closing(_answers(name, _anywhere(job), workers)) as answers:
+                yield from _exchange(chain([first], work), job, AHEAD * workers, mailbox, answers)
     except RayError as error:
         raise DomainError(
             f"the Ray cluster broke down ({_reason(error)}); is Voigt {__version__} installed on all its nodes? "
             "What is stored stays, the same command goes on"
         ) from error
-
-
-def _run(work: Iterator[Piece], job: Job, workers: int) -> Generator[Outcome]:
-    name = f"voigt-{uuid4().hex}"
-    with start_mailbox(name) as mailbox, closing(_answers(name, _anywhere(job), workers)) as answers:
-        yield from _exchange(work, job, AHEAD * workers, mailbox, answers)
 
 
 def _exchange(
@@ -310,34 +304,28 @@ def _quiet() -> Iterator[None]:
     """No bars and no messages of Ray, which go to its log files all the same."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="ray")
-        with _quiet_data():
+        import ray.data
+
+        context = ray.data.DataContext.get_current()
+        changes: list[tuple[Any, str, Any]] = [
+            (context, "enable_progress_bars", False),
+            (context, "print_on_execution_start", False),
+            (context, "target_max_block_size", 1),  # bytes: every row is a block of its own, none waits for others
+            # Ray tells standard output of every worker that dies, and has no switch for it.
+            (ray._private.worker, "_worker_logs_enabled", False),
+        ]
+        changes = [change for change in changes if hasattr(change[0], change[1])]
+        consoles = [handler for handler in logging.getLogger("ray.data").handlers if handler.name == "console"]
+        levels = [handler.level for handler in consoles]
+        before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
+        try:
+            for owner, name, value in changes:
+                setattr(owner, name, value)
+            for handler in consoles:
+                handler.setLevel(logging.CRITICAL + 1)
             yield
-
-
-@contextmanager
-def _quiet_data() -> Iterator[None]:
-    import ray.data
-
-    context = ray.data.DataContext.get_current()
-    changes: list[tuple[Any, str, Any]] = [
-        (context, "enable_progress_bars", False),
-        (context, "print_on_execution_start", False),
-        (context, "target_max_block_size", 1),  # bytes: every row is a block of its own, none waits for others
-        # Ray tells standard output of every worker that dies, and has no switch for it.
-        (ray._private.worker, "_worker_logs_enabled", False),
-    ]
-    changes = [change for change in changes if hasattr(change[0], change[1])]
-    consoles = [handler for handler in logging.getLogger("ray.data").handlers if handler.name == "console"]
-    levels = [handler.level for handler in consoles]
-    before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-    try:
-        for owner, name, value in changes:
-            setattr(owner, name, value)
-        for handler in consoles:
-            handler.setLevel(logging.CRITICAL + 1)
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-        for handler, level in zip(consoles, levels, strict=True):
-            handler.setLevel(level)
+        finally:
+            for owner, name, value in before:
+                setattr(owner, name, value)
+            for handler, level in zip(consoles, levels, strict=True):
+                handler.setLevel(level)

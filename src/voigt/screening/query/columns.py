@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
-from voigt.tensors.properties import PROPERTIES, Property
+from voigt.tensors.properties import PROPERTIES
 
 if TYPE_CHECKING:
     import pyarrow
@@ -19,18 +20,10 @@ Array: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Ragged:
-    """Lists of different lengths.
+    """Lists of different lengths."""
 
-    Attributes
-    ----------
-    values
-        All entries, one list after another; an entry may be a tensor.
-    lengths
-        (n,) entries of each list, NaN for a missing one.
-    """
-
-    values: NDArray[Any]
-    lengths: Array
+    values: NDArray[Any]  # all entries, one list after another; an entry may be a tensor
+    lengths: Array  # (n,) entries of each list, NaN for a missing one
 
     def reduced(self, function: np.ufunc, values: Array) -> Array:
         """Reduce `values`, one for each entry, list by list; (n,), NaN for missing and empty lists."""
@@ -47,10 +40,7 @@ def read_column(table: pyarrow.Table, name: str) -> Any:
 
     Nulls become NaN (None for texts); a tensor whose components are partly null is NaN there.
 
-    Raises
-    ------
-    InputError
-        A list does not have the length that the property declares, or the type of the column is another.
+    Raises InputError: a list does not have the length that the property declares, or the type of the column is another.
     """
     import pyarrow as pa
 
@@ -71,13 +61,10 @@ def read_column(table: pyarrow.Table, name: str) -> Any:
 def read_members(table: pyarrow.Table, name: str) -> Ragged:
     """What the members of an ensemble predict of a property: for each crystal a list of Cartesian tensors.
 
-    Raises
-    ------
-    InputError
-        A list does not hold a whole number of tensors.
+    Raises InputError: a list does not hold a whole number of tensors.
     """
     lists = _lists(table[f"{name}_members"])
-    size = int(np.prod(_stored_shape(PROPERTIES[name])))
+    size = math.prod(PROPERTIES[name].stored_shape)
     if (lists.lengths % size > 0).any():  # False for NaN
         raise InputError(f"column '{name}_members' of a screening holds a list of no multiple of {size} numbers")
     every = np.full(len(lists.values) // size, float(size))
@@ -95,25 +82,17 @@ def _lists(column: Any) -> Ragged:
 def _tensors(lists: Ragged, name: str) -> Array:
     """Cartesian tensors from lists in the layout of files."""
     prop = PROPERTIES[name]
-    stored = _stored_shape(prop)
+    size = math.prod(prop.stored_shape)
     present = ~np.isnan(lists.lengths)
-    if (lists.lengths[present] != np.prod(stored)).any():
-        wrong = int(lists.lengths[present & (lists.lengths != np.prod(stored))][0])
-        raise InputError(f"column '{name}' of a screening holds a list of {wrong} numbers instead of {np.prod(stored)}")
-    found = lists.values.reshape(-1, *stored)
-    if prop.storage == "voigt":
-        from voigt.tensors.voigt import elastic_from_voigt, piezo_from_voigt
-
-        found = piezo_from_voigt(found) if prop.rank == 3 else elastic_from_voigt(found)
+    if (lists.lengths[present] != size).any():
+        wrong = int(lists.lengths[present & (lists.lengths != size)][0])
+        raise InputError(f"column '{name}' of a screening holds a list of {wrong} numbers instead of {size}")
+    tensors = prop.from_storage(lists.values.reshape(-1, *prop.stored_shape))
     if present.all():
-        return found
+        return tensors
     result = np.full((len(present), *prop.shape), np.nan)
-    result[present] = found
+    result[present] = tensors
     return result
-
-
-def _stored_shape(prop: Property) -> tuple[int, ...]:
-    return {"cartesian": prop.shape, "voigt": (3, 6) if prop.rank == 3 else (6, 6)}[prop.storage]
 
 
 def _is_number(kind: Any) -> bool:

@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 
 Array: TypeAlias = NDArray[np.float64]
 
-_GRAM_PER_CM3 = 1.66053906660
-"""One u per cubic Angstrom."""
+_GRAM_PER_CM3 = 1.66053906660  # one u per cubic Angstrom
 _ELEMENT = re.compile("[A-Z][a-z]?")
 _HAS = re.compile(r'has\("([A-Z][a-z]?)"\)')
 
@@ -38,29 +37,17 @@ def _same(values: Any) -> Any:
 
 @dataclass(frozen=True)
 class Derived:
-    """One scalar of a crystal.
+    """One scalar of a crystal."""
 
-    Attributes
-    ----------
-    name, unit, meaning
-        For expressions, tables and documentation.
-    columns
-        Columns of a store that it is made of.
-    prepare
-        What it shares with others of the same columns, such as eigenvalues: a function of the arrays of the columns.
-    compute
-        What `prepare` returned -> (n,) values, NaN where missing.
-    properties
-        Declared properties that have to be predicted for it.
-    """
-
+    # name, unit, meaning: for expressions, tables and documentation
     name: str
     unit: str
     meaning: str
-    columns: tuple[str, ...]
+    columns: tuple[str, ...]  # columns of a store that it is made of
+    # What it shares with others of the same columns, such as eigenvalues: a function of the arrays of the columns
     prepare: Callable[..., Any] = _same
-    compute: Callable[[Any], Array] = _same
-    properties: tuple[str, ...] = ()
+    compute: Callable[[Any], Array] = _same  # what `prepare` returned -> (n,) values, NaN where missing
+    properties: tuple[str, ...] = ()  # declared properties that have to be predicted for it
 
     @property
     def predicted(self) -> bool:
@@ -68,85 +55,9 @@ class Derived:
         return self.columns == self.properties
 
 
-def _of_structure() -> list[Derived]:
-    return [
-        Derived("num_atoms", "1", "atoms in the cell", ("num_atoms",)),
-        Derived("num_elements", "1", "different elements", ("formula",), compute=_num_elements),
-        Derived("spacegroup", "1", "number of the space group", ("spacegroup",)),
-        Derived("volume", "Angstrom^3", "volume of the cell", ("volume",)),
-        Derived("volume_per_atom", "Angstrom^3", "volume of the cell / atoms", ("volume", "num_atoms"), np.divide),
-        Derived("density", "g/cm^3", "mass per volume", ("numbers", "volume"), _density),
-        Derived("likely_metal", "1", "1 if composition or electron count say metal, else 0", ("likely_metal",)),
-        Derived("num_unseen", "1", "elements outside a model's training set", ("unseen",), compute=_lengths),
-    ]
-
-
-def _of_property(prop: Property) -> list[Derived]:
-    """What follows from the rank of a property, and what a store says about its quality."""
-    name, unit = prop.name, prop.unit
-
-    def scalar(suffix: str, meaning: str, compute: Any, prepare: Any = _same, of_unit: str = unit) -> Derived:
-        return Derived(f"{name}{suffix}", of_unit, meaning, (name,), prepare, compute, (name,))
-
-    found = []
-    if prop.per == "atom":
-        found.append(scalar("_max", "largest |trace / 3| among the atoms", _largest_mean))
-    elif prop.rank == 0:
-        found.append(scalar("", prop.meaning, _same))
-    elif prop.rank == 2:
-        found.append(scalar("", f"{prop.meaning}: trace / 3", _third_of_trace))
-        for place, (suffix, which) in enumerate((("min", "smallest"), ("mid", "middle"), ("max", "largest"))):
-            compute = partial(_entry, place=place)
-            found.append(scalar(f"_{suffix}", f"{which} eigenvalue", compute, invariants.eigenvalues))
-        meaning = "largest / smallest eigenvalue"
-        found.append(scalar("_anisotropy", meaning, invariants.anisotropy, invariants.eigenvalues, "1"))
-    elif prop.rank == 3:
-        found.append(scalar("_max", "largest longitudinal |e|", invariants.largest_longitudinal))
-        found.append(scalar("_norm", "Frobenius norm of all components", invariants.frobenius))
-    spread = "standard deviation among models" + (", Frobenius norm" if prop.rank else "")
-    found.append(Derived(f"{name}_spread", unit, spread, (f"{name}_spread",), properties=(name,)))
-    if prop.rank:
-        residual = "share of the raw tensor that breaks the symmetry"
-        found.append(Derived(f"{name}_residual", "1", residual, (f"{name}_residual",), properties=(name,)))
-    return found
-
-
-def _of_eps_inf() -> list[Derived]:
-    def scalar(name: str, meaning: str, compute: Any) -> Derived:
-        return Derived(name, "1", meaning, ("eps_inf",), invariants.eigenvalues, compute, ("eps_inf",))
-
-    return [
-        scalar("refractive_index", "mean of the roots of the eigenvalues of eps_inf", invariants.refractive_index),
-        scalar("birefringence", "largest minus smallest refractive index", invariants.birefringence),
-    ]
-
-
-def _of_elastic() -> list[Derived]:
-    def scalar(name: str, unit: str, meaning: str, compute: Any) -> Derived:
-        return Derived(name, unit, meaning, ("elastic",), invariants.elasticity, compute, ("elastic",))
-
-    def modulus(name: str, unit: str, meaning: str, key: str) -> Derived:
-        return scalar(name, unit, meaning, partial(_modulus, key=key))
-
-    smallest = "smallest eigenvalue of the stiffness; the crystal is stable if it is positive"
-    return [
-        modulus("bulk_modulus", "GPa", "Voigt-Reuss-Hill average", "bulk_hill"),
-        modulus("shear_modulus", "GPa", "Voigt-Reuss-Hill average", "shear_hill"),
-        modulus("youngs_modulus", "GPa", "of the isotropic polycrystal", "young"),
-        modulus("poisson_ratio", "1", "of the isotropic polycrystal", "poisson"),
-        modulus("pugh_ratio", "1", "bulk / shear modulus; ductile metals lie above 1.75", "pugh"),
-        modulus("elastic_anisotropy", "1", "universal anisotropy, 0 if isotropic", "universal_anisotropy"),
-        scalar("elastic_min", "GPa", smallest, lambda found: found.smallest),
-    ]
-
-
-def _drift() -> Derived:
-    meaning = "Frobenius norm of the sum of the raw Born charges"
-    return Derived("drift", PROPERTIES["born_charges"].unit, meaning, ("drift",), properties=("born_charges",))
-
-
-def _num_elements(formulas: Sequence[str | None]) -> Array:
-    return np.array([np.nan if formula is None else len(elements_in(formula)) for formula in formulas], dtype=float)
+def _of_elements(function: Callable[[frozenset[str]], float], formulas: Sequence[str | None]) -> Array:
+    """A function of the elements of each formula; NaN where there is none."""
+    return np.array([np.nan if text is None else function(elements_in(text)) for text in formulas], dtype=np.float64)
 
 
 def _density(numbers: Ragged, volume: Array) -> Array:
@@ -155,10 +66,6 @@ def _density(numbers: Ragged, volume: Array) -> Array:
     masses = atomic_masses[numbers.values.astype(np.int64)]
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(_GRAM_PER_CM3 * numbers.reduced(np.add, masses) / volume)
-
-
-def _lengths(lists: Ragged) -> Array:
-    return lists.lengths
 
 
 def _largest_mean(tensors: Ragged) -> Array:
@@ -171,30 +78,121 @@ def _third_of_trace(tensor: Array) -> Array:
     return np.asarray(np.trace(tensor, axis1=1, axis2=2) / 3)
 
 
-def _entry(values: Array, place: int) -> Array:
-    return np.asarray(values[:, place])
+def _column(place: int) -> Callable[[Array], Array]:
+    return lambda values: np.asarray(values[:, place])
 
 
-def _modulus(found: invariants.Elasticity, key: str) -> Array:
-    return np.asarray(getattr(found.moduli, key))
+def _modulus(key: str) -> Callable[[invariants.Elasticity], Array]:
+    return lambda elasticity: np.asarray(getattr(elasticity.moduli, key))
+
+
+_OF_STRUCTURE = (
+    Derived("num_atoms", "1", "atoms in the cell", ("num_atoms",)),
+    Derived("num_elements", "1", "different elements", ("formula",), compute=partial(_of_elements, len)),
+    Derived("spacegroup", "1", "number of the space group", ("spacegroup",)),
+    Derived("volume", "Angstrom^3", "volume of the cell", ("volume",)),
+    Derived("volume_per_atom", "Angstrom^3", "volume of the cell / atoms", ("volume", "num_atoms"), np.divide),
+    Derived("density", "g/cm^3", "mass per volume", ("numbers", "volume"), _density),
+    Derived("likely_metal", "1", "1 if composition or electron count say metal, else 0", ("likely_metal",)),
+    Derived("num_unseen", "1", "elements outside a model's training set", ("unseen",), lambda lists: lists.lengths),
+)
+
+_Scalar: TypeAlias = tuple[str, str, str, Callable[..., Any], Callable[..., Any]]
+"""Name, unit and meaning (which may hold those of a property), `prepare` and `compute`."""
+
+_OF_FORMULA: Mapping[tuple[str, str], Sequence[_Scalar]] = {
+    ("atom", "ij"): [("{0.name}_max", "{0.unit}", "largest |trace / 3| among the atoms", _same, _largest_mean)],
+    ("crystal", ""): [("{0.name}", "{0.unit}", "{0.meaning}", _same, _same)],
+    ("crystal", "ij=ji"): [
+        ("{0.name}", "{0.unit}", "{0.meaning}: trace / 3", _same, _third_of_trace),
+        ("{0.name}_min", "{0.unit}", "smallest eigenvalue", invariants.eigenvalues, _column(0)),
+        ("{0.name}_mid", "{0.unit}", "middle eigenvalue", invariants.eigenvalues, _column(1)),
+        ("{0.name}_max", "{0.unit}", "largest eigenvalue", invariants.eigenvalues, _column(2)),
+        ("{0.name}_anisotropy", "1", "largest / smallest eigenvalue", invariants.eigenvalues, invariants.anisotropy),
+    ],
+    ("crystal", "ijk=ikj"): [
+        ("{0.name}_max", "{0.unit}", "largest longitudinal |e|", _same, invariants.largest_longitudinal),
+        ("{0.name}_norm", "{0.unit}", "Frobenius norm of all components", _same, invariants.frobenius),
+    ],
+}
+"""What every property has whose declaration has this `per` and `formula`."""
+
+_INDEX = "mean of the roots of the eigenvalues of eps_inf"
+_LOWEST = "smallest eigenvalue of the stiffness; the crystal is stable if it is positive"
+_UNIVERSAL = "universal anisotropy, 0 if isotropic"
+_PUGH = "bulk / shear modulus; ductile metals lie above 1.75"
+_OF_NAME: Mapping[str, Sequence[_Scalar]] = {
+    "eps_inf": [
+        ("refractive_index", "1", _INDEX, invariants.eigenvalues, invariants.refractive_index),
+        ("birefringence", "1", "largest minus smallest refractive index", invariants.eigenvalues,
+         invariants.birefringence),
+    ],
+    "elastic": [
+        ("bulk_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("bulk_hill")),
+        ("shear_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("shear_hill")),
+        ("youngs_modulus", "GPa", "of the isotropic polycrystal", invariants.elasticity, _modulus("young")),
+        ("poisson_ratio", "1", "of the isotropic polycrystal", invariants.elasticity, _modulus("poisson")),
+        ("pugh_ratio", "1", _PUGH, invariants.elasticity, _modulus("pugh")),
+        ("elastic_anisotropy", "1", _UNIVERSAL, invariants.elasticity, _modulus("universal_anisotropy")),
+        ("elastic_min", "GPa", _LOWEST, invariants.elasticity, lambda elasticity: elasticity.smallest),
+    ],
+}  # fmt: skip
+"""What one property alone has."""
+
+
+def _of_property(prop: Property, scalars: Sequence[_Scalar]) -> list[Derived]:
+    name = (prop.name,)
+    return [
+        Derived(key.format(prop), unit.format(prop), meaning.format(prop), name, prepare, compute, name)
+        for key, unit, meaning, prepare, compute in scalars
+    ]
+
+
+def _quality(prop: Property) -> list[Derived]:
+    """What a store says about the values of a property."""
+    name, tensor = prop.name, prop.shape != ()
+    spread = "standard deviation among models" + ", Frobenius norm" * tensor
+    entries = [Derived(f"{name}_spread", prop.unit, spread, (f"{name}_spread",), properties=(name,))]
+    if tensor:  # symmetry leaves a scalar as it is
+        residual = "share of the raw tensor that breaks the symmetry"
+        entries.append(Derived(f"{name}_residual", "1", residual, (f"{name}_residual",), properties=(name,)))
+    return entries
 
 
 def _declared() -> Mapping[str, Derived]:
-    properties = [entry for prop in PROPERTIES.values() for entry in _of_property(prop)]
-    entries = [*_of_structure(), *properties, *_of_eps_inf(), *_of_elastic(), _drift()]
+    entries = list(_OF_STRUCTURE)
+    for prop in PROPERTIES.values():
+        entries += _of_property(prop, _OF_FORMULA.get((prop.per, prop.formula), ())) + _quality(prop)
+    for name, scalars in _OF_NAME.items():
+        entries += _of_property(PROPERTIES[name], scalars)
+    meaning = "Frobenius norm of the sum of the raw Born charges"
+    entries.append(Derived("drift", PROPERTIES["born_charges"].unit, meaning, ("drift",), properties=("born_charges",)))
     return MappingProxyType({entry.name: entry for entry in entries})
 
 
 DERIVED: Mapping[str, Derived] = _declared()
+"""Scalars by name."""
 
 
 def known_names() -> tuple[str, ...]:
-    """Names that an expression may use, in the order of tables."""
+    """Names that an expression may use, in the order of tables.
+
+    Examples
+    --------
+    >>> known_names()[:4]
+    ('num_atoms', 'num_elements', 'spacegroup', 'volume')
+    """
     return tuple(DERIVED)
 
 
 def names_table() -> list[tuple[str, str, str]]:
-    """Name, unit and meaning of every scalar, for help texts and documentation."""
+    """Name, unit and meaning of every scalar, for help texts and documentation.
+
+    Examples
+    --------
+    >>> next(row for row in names_table() if row[0] == "density")
+    ('density', 'g/cm^3', 'mass per volume')
+    """
     return [(entry.name, entry.unit, entry.meaning) for entry in DERIVED.values()]
 
 
@@ -204,7 +202,13 @@ def has(symbol: str) -> str:
 
 
 def elements_in(formula: str) -> frozenset[str]:
-    """Chemical symbols in a formula: BaTiO3 -> Ba, O, Ti."""
+    """Chemical symbols in a formula.
+
+    Examples
+    --------
+    >>> sorted(elements_in("BaTiO3"))
+    ['Ba', 'O', 'Ti']
+    """
     return frozenset(_ELEMENT.findall(formula))
 
 
@@ -222,10 +226,7 @@ def suggestion(name: str, candidates: Sequence[str] = ()) -> str:
 def needed_columns(names: Sequence[str]) -> list[str]:
     """Columns of a store that scalars are made of, each once, in the order of the names.
 
-    Raises
-    ------
-    InputError
-        A name is not among `known_names()` and not has("...").
+    Raises InputError: a name is not among `known_names()` and not has("...").
     """
     return list(dict.fromkeys(column for name in names for column in _entry_of(name).columns))
 
@@ -244,6 +245,13 @@ def columns_of(table: pyarrow.Table, names: Sequence[str]) -> dict[str, Array]:
     ------
     InputError
         The store does not hold what a name needs, or a list has a wrong length.
+
+    Examples
+    --------
+    >>> import pyarrow as pa
+    >>> rows = pa.table({"formula": ["MgO", "BaTiO3"], "volume": [18.8, 64.2], "num_atoms": [2, 5]})
+    >>> {name: values.tolist() for name, values in columns_of(rows, ["num_elements", "volume_per_atom"]).items()}
+    {'num_elements': [2.0, 3.0], 'volume_per_atom': [9.4, 12.84]}
     """
     for name in names:
         lacking = [column for column in _entry_of(name).columns if column not in table.column_names]
@@ -257,26 +265,17 @@ def columns_of(table: pyarrow.Table, names: Sequence[str]) -> dict[str, Array]:
 def derive(arrays: Mapping[str, Any], names: Sequence[str]) -> dict[str, Array]:
     """Scalars (n,) from arrays in memory.
 
-    Parameters
-    ----------
-    arrays
-        `needed_columns(names)` -> numbers (n,); Cartesian tensors (n, 3, ..., 3) of properties; formulas as list of
-        str or None; `Ragged` lists.
-    names
-        As in `columns_of`.
+    `arrays`: `needed_columns(names)` -> numbers (n,); Cartesian tensors (n, 3, ..., 3) of properties; formulas as list
+    of str or None; `Ragged` lists. `names`: as in `columns_of`.
     """
-    prepared = _prepared(arrays, names)
     entries = {name: _entry_of(name) for name in names}
+    # Eigenvalues and the like, once for all scalars made of them.
+    kinds = {(entry.columns, entry.prepare) for entry in entries.values()}
+    prepared = {(columns, prepare): prepare(*(arrays[name] for name in columns)) for columns, prepare in kinds}
     return {
         name: np.asarray(entry.compute(prepared[entry.columns, entry.prepare]), dtype=np.float64)
         for name, entry in entries.items()
     }
-
-
-def _prepared(arrays: Mapping[str, Any], names: Sequence[str]) -> dict[Any, Any]:
-    """Eigenvalues and the like, once for all scalars made of them."""
-    kinds = {(entry.columns, entry.prepare) for entry in map(_entry_of, names)}
-    return {(columns, prepare): prepare(*(arrays[column] for column in columns)) for columns, prepare in kinds}
 
 
 def _entry_of(name: str) -> Derived:
@@ -285,10 +284,5 @@ def _entry_of(name: str) -> Derived:
     element = _HAS.fullmatch(name)
     if element is None:
         raise InputError(f"unknown name '{name}'; {suggestion(name)}")
-    return Derived(name, "1", f"contains {element[1]}", ("formula",), compute=partial(_contains, symbol=element[1]))
-
-
-def _contains(formulas: Sequence[str | None], symbol: str) -> Array:
-    return np.array(
-        [np.nan if formula is None else symbol in elements_in(formula) for formula in formulas], dtype=np.float64
-    )
+    contains = partial(_of_elements, lambda elements: element[1] in elements)
+    return Derived(name, "1", f"contains {element[1]}", ("formula",), compute=contains)

@@ -22,13 +22,11 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.screening.query.derived import DERIVED
-from voigt.screening.query.grammar import SORTS, read, short
-from voigt.screening.query.syntax import Apply, Compare, Kind, Name, Node, Number, Truth, kind_of
+from voigt.screening.query.grammar import SORTS, Apply, Compare, Kind, Name, Node, Number, Truth, kind_of, read, short
 
 Array: TypeAlias = NDArray[np.float64]
 
-_UNKNOWN = 0.5
-"""Truth is 0, 1 or this: `and` is then the smaller, `or` the larger, `not` what is left to 1."""
+_UNKNOWN = 0.5  # truth is 0, 1 or this: `and` is then the smaller, `or` the larger, `not` what is left to 1
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,20 @@ def parse(text: str, option: str = "expression", kind: Kind | None = None) -> Ex
     ------
     InputError
         One sentence with the column of the fault, counted from 1.
+
+    Examples
+    --------
+    >>> condition = parse("eps_total > 20 and bulk_modulus / shear_modulus < 2")
+    >>> condition.kind, sorted(condition.properties)
+    ('truth', ['elastic', 'eps_total'])
     """
     tree, names = read(text, option)
-    found = kind_of(tree)
-    if kind is not None and found != kind:
+    parsed_kind = kind_of(tree)
+    if kind is not None and parsed_kind != kind:
         wanted = "a condition, e.g. band_gap > 3" if kind == "truth" else "a formula that gives a number, e.g. band_gap"
-        raise InputError(f"{option}: '{short(text)}' is a {SORTS[found]}; write {wanted}")
+        raise InputError(f"{option}: '{short(text)}' is a {SORTS[parsed_kind]}; write {wanted}")
     properties = frozenset(p for name in names if name in DERIVED for p in DERIVED[name].properties)
-    return Expression(text, tree, names, properties, found)
+    return Expression(text, tree, names, properties, parsed_kind)
 
 
 def evaluate(expression: Expression, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
@@ -118,13 +122,24 @@ def evaluate(expression: Expression, columns: Mapping[str, NDArray[Any]]) -> NDA
     ------
     InputError
         A column is missing.
+
+    Examples
+    --------
+    >>> evaluate(parse("band_gap > 3"), {"band_gap": np.array([2.0, 4.0, np.nan])}).tolist()
+    [False, True, False]
     """
     value = _evaluated(expression, columns)
     return np.asarray(value == 1) if expression.kind == "truth" else value
 
 
 def unknown(expression: Expression, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    """Where a formula has no value, or a condition is neither true nor false; arguments as those of `evaluate`."""
+    """Where a formula has no value, or a condition is neither true nor false; arguments as those of `evaluate`.
+
+    Examples
+    --------
+    >>> unknown(parse("band_gap > 3"), {"band_gap": np.array([2.0, 4.0, np.nan])}).tolist()
+    [False, False, True]
+    """
     value = _evaluated(expression, columns)
     return np.asarray(value == _UNKNOWN if expression.kind == "truth" else np.isnan(value))
 

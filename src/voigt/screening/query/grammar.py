@@ -1,4 +1,4 @@
-"""From the text of an expression to its tree: words and signs first, then one method for each level of precedence."""
+"""From the text of an expression to its tree of frozen nodes: words and signs first, then level by level."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TypeAlias
 
 from voigt.errors import InputError
 from voigt.screening.query.derived import DERIVED, has, known_names, suggestion
-from voigt.screening.query.syntax import Apply, Compare, Kind, Logic, Name, Node, Number, Truth, kind_of
+
+Kind: TypeAlias = Literal["number", "truth"]
 
 LENGTH, TOKENS, NESTING = 4000, 400, 32
 """Longest text in characters and tokens, and deepest nesting: no text can exhaust the stack."""
 
-FUNCTIONS = ("abs", "sqrt", "log", "log10", "exp")
-"""Of one number."""
-EXTREMES = ("min", "max")
-"""Of two numbers or more."""
+FUNCTIONS = ("abs", "sqrt", "log", "log10", "exp")  # of one number
+EXTREMES = ("min", "max")  # of two numbers or more
 COMPARISONS = ("<", "<=", ">", ">=", "==", "!=")
 
 SORTS = {"number": "number", "truth": "condition"}
@@ -39,6 +38,62 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number written out."""
+
+    value: float
+
+
+@dataclass(frozen=True)
+class Truth:
+    """`true` or `false`."""
+
+    value: bool
+
+
+@dataclass(frozen=True)
+class Name:
+    """A scalar of every crystal, or whether it contains an element: key of the columns to evaluate on."""
+
+    key: str
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class Apply:
+    """An arithmetic operator or a function of numbers."""
+
+    function: str
+    arguments: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Compare:
+    """A chain: every operand stands to the next as the operator between them says."""
+
+    operators: tuple[str, ...]
+    operands: tuple[Node, ...]
+
+
+@dataclass(frozen=True)
+class Logic:
+    """`and`, `or` of several conditions, `not` of one."""
+
+    operator: Literal["and", "or", "not"]
+    operands: tuple[Node, ...]
+
+
+Node: TypeAlias = Number | Truth | Name | Apply | Compare | Logic
+
+
+def kind_of(node: Node) -> Kind:
+    """Whether a node stands for a number or a condition."""
+    if isinstance(node, Name):
+        return node.kind
+    return "number" if isinstance(node, Number | Apply) else "truth"
 
 
 @dataclass(frozen=True)
@@ -70,9 +125,9 @@ def short(text: str, length: int = 60) -> str:
 
 
 def _tokens(text: str, option: str) -> list[_Token]:
-    found: list[_Token] = []
+    tokens: list[_Token] = []
     place = 0
-    while not found or found[-1].kind != "end":
+    while not tokens or tokens[-1].kind != "end":
         match = _TOKEN.match(text, place)
         if match is None or match.lastgroup is None:  # cannot be: some alternative takes any character
             raise InputError(f"{option}: cannot read '{short(text[place:])}'; see the documentation of expressions")
@@ -80,11 +135,11 @@ def _tokens(text: str, option: str) -> list[_Token]:
         token = _Token(kind, content, match.start(kind) + 1)
         if kind == "wrong" or content in _HINTS:
             _fault(option, token, _wrong(token))
-        found.append(token)
+        tokens.append(token)
         place = match.end()
-        if len(found) > TOKENS:
+        if len(tokens) > TOKENS:
             raise InputError(f"{option}: an expression of more than {TOKENS} words and signs; write a shorter one")
-    return found
+    return tokens
 
 
 def _wrong(token: _Token) -> str:

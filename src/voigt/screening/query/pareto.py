@@ -1,4 +1,4 @@
-"""Pareto fronts: what cannot be bettered in one objective without losing in another."""
+"""Pareto fronts: points that no other point surpasses in one objective without being worse in another."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from voigt.errors import InputError
 
 
-def pareto_front(values: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool_]:
+def pareto_front(values: ArrayLike, maximize: Sequence[bool]) -> NDArray[np.bool_]:
     """Mark the points that no other point dominates.
 
     A point dominates another if it is at least as good in every objective and better in one. Equal points therefore
@@ -24,7 +24,7 @@ def pareto_front(values: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool
     ----------
     values
         (n, k), one row for each point.
-    maximise
+    maximize
         (k,) whether more is better, for each objective.
 
     Returns
@@ -35,24 +35,31 @@ def pareto_front(values: ArrayLike, maximise: Sequence[bool]) -> NDArray[np.bool
     ------
     InputError
         Not a table of one column for each objective.
+
+    Examples
+    --------
+    A large permittivity and a large gap; the last crystal is worse than the first in both.
+
+    >>> pareto_front([[40, 3.2], [30, 3.7], [20, 3.0]], maximize=[True, True]).tolist()
+    [True, True, False]
     """
     table = np.asarray(values, dtype=np.float64)
-    if table.ndim != 2 or table.shape[1] != len(maximise) or not len(maximise):
+    if table.ndim != 2 or table.shape[1] != len(maximize) or not len(maximize):
         raise InputError(
-            f"a Pareto front of {len(maximise)} objectives needs values of shape (points, {max(len(maximise), 1)}), "
+            f"a Pareto front of {len(maximize)} objectives needs values of shape (points, {max(len(maximize), 1)}), "
             f"not {table.shape}; give one column for each objective"
         )
     front = np.zeros(len(table), dtype=bool)
     known = np.flatnonzero(~np.isnan(table).any(axis=1))
     if len(known):
-        front[known] = _undominated(_places(table[known], maximise))
+        front[known] = _undominated(_places(table[known], maximize))
     return front
 
 
-def _places(table: NDArray[np.float64], maximise: Sequence[bool]) -> NDArray[np.int64]:
+def _places(table: NDArray[np.float64], maximize: Sequence[bool]) -> NDArray[np.int64]:
     """Values as places among the distinct values of their column, more is better: free of infinities and signs."""
     columns = []
-    for column, more in zip(table.T, maximise, strict=True):
+    for column, more in zip(table.T, maximize, strict=True):
         places = np.unique(column, return_inverse=True)[1]
         columns.append(places if more else -places)
     return np.stack(columns, axis=1).astype(np.int64)
@@ -68,9 +75,9 @@ def _undominated(places: NDArray[np.int64]) -> NDArray[np.bool_]:
         kept = _staircase(ordered)
     else:
         kept = _sieve(ordered)
-    found = np.empty(len(places), dtype=bool)
-    found[order] = kept
-    return found
+    front = np.empty(len(places), dtype=bool)
+    front[order] = kept
+    return front
 
 
 def _staircase(ordered: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -14,16 +14,15 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
-from voigt.screening.query.derived import DERIVED, columns_of, elements_in, needed_columns, suggestion
+from voigt.screening.query.derived import DERIVED, columns_of, needed_columns, suggestion
 from voigt.screening.query.expressions import Expression, evaluate, unknown
-from voigt.screening.query.syntax import Kind
+from voigt.screening.query.grammar import Kind
 from voigt.screening.query.uncertainty import deviations
 from voigt.screening.store.parts import ROWS, read_part, read_tables, schema_names
+from voigt.structures.rows import atoms_from_row
 
 if TYPE_CHECKING:
     import pyarrow
-
-__all__ = ["Selection", "elements_in", "read_crystals", "select", "write_selection"]
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -39,7 +38,7 @@ class Selection:
     spacegroups
         (rows,) number of the space group, 0 if unknown.
     names, units
-        Scalars in `values`: what the expressions name, what was asked to be shown, and the spread of every property
+        Scalars in `values`: what the expressions name, what was requested to be shown, and the spread of every property
         involved where the store holds it.
     values
         (rows, names), NaN where missing.
@@ -93,13 +92,7 @@ class _Rows:
     rank: Array
 
     def take(self, order: NDArray[np.int64]) -> _Rows:
-        return _Rows(
-            self.ids[order],
-            self.formulas[order],
-            self.spacegroups[order],
-            self.values[order],
-            self.rank[order],
-        )
+        return _Rows(*(getattr(self, field.name)[order] for field in fields(self)))
 
 
 def select(
@@ -135,13 +128,25 @@ def select(
     InputError
         A name is unknown or its column is not in the store, an expression is of the wrong kind, `top` is not
         positive, or a part cannot be read.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from voigt.screening import Job, open_collection, parse, result_parts, screen_collection
+    >>> with TemporaryDirectory() as folder:
+    ...     summary = screen_collection(open_collection("examples/three_crystals.xyz"), folder, Job(("band_gap",)))
+    ...     best = select(result_parts(folder), parse("num_atoms < 5"), parse("band_gap"), top=1)
+    ...     (atoms,) = read_crystals(result_parts(folder), best.ids)
+    >>> best.looked_at, best.passed, best.formulas, str(atoms.symbols)
+    (3, 2, ('MgO',), 'MgO')
     """
     _check(where, rank, top, show)
     schema = schema_names(parts[0]) if parts else ()
     names = _shown(where, rank, show, schema)
     wanted = list(dict.fromkeys([*names, *(key for e in (where, rank) if e is not None for key in sorted(e.names))]))
     columns = [*needed_columns(wanted), "id", "formula", "spacegroup"]
-    kept: list[_Rows] = []
+    text = np.empty(0, dtype=np.str_)
+    kept = [_Rows(text, text, np.empty(0, dtype=np.int64), np.empty((0, len(names))), np.empty(0))]
     looked_at = lacking = passed = 0
     for table in read_tables(parts, list(dict.fromkeys(columns))):
         keep, missing, scalars = _judged(table, wanted, where, rank)
@@ -150,7 +155,7 @@ def select(
             kept.append(_rows(table, keep, scalars, names, rank))
         if top is not None and sum(len(rows.ids) for rows in kept) > max(4 * top, ROWS):
             kept = [_best(kept, rank, top, ascending)]
-    rows = _best(kept, rank, top, ascending) if kept else _nothing(len(names))
+    rows = _best(kept, rank, top, ascending)
     ids = tuple(rows.ids.tolist())
     return Selection(
         ids=ids,
@@ -227,14 +232,8 @@ def read_crystals(parts: Sequence[Path], ids: Sequence[str]) -> Iterator[ase.Ato
         part, row = places[identity]
         if part != held:
             held, table = part, read_part(part, ["numbers", "cell", "frac"])
-        numbers, cell, frac = (np.asarray(table[name][row].as_py()) for name in ("numbers", "cell", "frac"))
-        yield ase.Atoms(
-            numbers=numbers,
-            cell=cell.reshape(3, 3),
-            scaled_positions=frac.reshape(-1, 3),
-            pbc=True,
-            info={"id": identity},
-        )
+        numbers, cell, frac = (table[name][row].as_py() for name in ("numbers", "cell", "frac"))
+        yield atoms_from_row(numbers, cell, frac, {"id": identity})
 
 
 def _check(where: Expression | None, rank: Expression | None, top: int | None, show: Sequence[str]) -> None:
@@ -303,11 +302,6 @@ def _best(kept: Sequence[_Rows], rank: Expression | None, top: int | None, ascen
     if rank is not None:
         order = np.lexsort((rows.ids, rows.rank if ascending else -rows.rank))
     return rows.take(order[:top])
-
-
-def _nothing(names: int) -> _Rows:
-    text, number = np.empty(0, dtype=np.str_), np.empty(0)
-    return _Rows(text, text, np.empty(0, dtype=np.int64), np.empty((0, names)), number)
 
 
 def _write_parquet(

@@ -19,13 +19,12 @@ if TYPE_CHECKING:
     import pyarrow
 
 Array: TypeAlias = NDArray[np.float64]
-Model: TypeAlias = tuple[str, int]
-"""Name and number of members; 0 if what they say is not stored."""
+Model: TypeAlias = tuple[str, int]  # name and number of members; 0 if their values are not stored
 
 
 @dataclass(frozen=True)
 class Deviations:
-    """What `deviations` finds.
+    """Result of `deviations`.
 
     Attributes
     ----------
@@ -56,7 +55,7 @@ def deviations(parts: Sequence[Path], ids: Sequence[str], formulas: Sequence[Exp
         Of kind "number".
     """
     values = np.full((len(ids), len(formulas)), np.nan)
-    found: set[Model] = set()
+    known: set[Model] = set()
     place = {name: row for row, name in enumerate(ids)}
     properties = sorted({prop for formula in formulas for prop in _properties(formula)})
     columns = ["id", *needed_columns(sorted({name for formula in formulas for name in formula.names}))]
@@ -67,9 +66,9 @@ def deviations(parts: Sequence[Path], ids: Sequence[str], formulas: Sequence[Exp
         models = {prop: _models(table, prop, members.get(prop)) for prop in properties}
         for number, formula in enumerate(formulas):
             values[rows, number] = _deviation(table, formula, members, models)
-        found = found.union(*models.values())
-    ensembles = frozenset(name for name, size in found if size > 1)
-    return Deviations(values, ensembles, frozenset(name for name, _ in found if name) - ensembles)
+        known = known.union(*models.values())
+    ensembles = frozenset(name for name, size in known if size > 1)
+    return Deviations(values, ensembles, frozenset(name for name, _ in known if name) - ensembles)
 
 
 def _properties(formula: Expression) -> list[str]:
@@ -99,7 +98,7 @@ def _deviation(
         shares = []
         for model in set(key):
             if model[1] > 1:
-                moved = [prop for prop, own in zip(properties, key, strict=True) if own == model]
+                moved = [prop for prop, source in zip(properties, key, strict=True) if source == model]
                 tensors = {prop: _tensors_of(members[prop], rows, model[1]) for prop in moved}
                 values = _values(formula, {name: value[rows] for name, value in scalars.items()}, tensors, model[1])
                 with np.errstate(invalid="ignore"):

@@ -33,97 +33,66 @@ FLAGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Material:
-    """One crystal of a table.
+    """One crystal of a table."""
 
-    Attributes
-    ----------
-    place
-        From 1.
-    id, formula, spacegroup
-        Of the crystal.
-    values
-        Name -> value, standard deviation among the members of ensembles (NaN: unknown, 0: exact).
-    rank
-        What it is ordered by and its standard deviation; None without a ranking.
-    flags
-        Keys of `FLAGS`, in their order.
-    """
-
-    place: int
+    place: int  # from 1
+    # id, formula, spacegroup: of the crystal
     id: str
     formula: str
     spacegroup: int
+    # Name -> value, standard deviation among the members of ensembles (NaN: unknown, 0: exact)
     values: Mapping[str, tuple[float, float]]
-    rank: tuple[float, float] | None
-    flags: str
+    rank: tuple[float, float] | None  # what it is ordered by and its standard deviation; None without a ranking
+    flags: str  # keys of `FLAGS`, in their order
 
 
 @dataclass(frozen=True)
 class Front:
-    """The Pareto front of a screening.
+    """The Pareto front of a screening."""
 
-    Attributes
-    ----------
-    names, maximise
-        The two objectives, and whether more is better.
-    mask
-        (n,) crystals of the survey on it.
-    materials
-        The same, best in the first objective first.
-    candidates
-        Crystals that satisfy the condition and have both values.
-    """
-
+    # names, maximize: the two objectives, and whether more is better
     names: tuple[str, str]
-    maximise: tuple[bool, bool]
-    mask: NDArray[np.bool_]
-    materials: tuple[Material, ...]
-    candidates: int
+    maximize: tuple[bool, bool]
+    mask: NDArray[np.bool_]  # (n,) crystals of the survey on it
+    materials: tuple[Material, ...]  # the same, best in the first objective first
+    candidates: int  # crystals that satisfy the condition and have both values
 
 
-def flags_of(found: Survey, properties: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
+def flags_of(survey: Survey, properties: Sequence[str]) -> dict[str, NDArray[np.bool_]]:
     """Flag -> (n,) crystals that have it; spread and residual of the given properties alone."""
-    nobody = np.zeros(len(found), dtype=bool)
-    spread, residual = nobody.copy(), nobody.copy()
+    none = np.zeros(len(survey), dtype=bool)
+    spread, residual = none.copy(), none.copy()
     for name in properties:
         # NaN (one network, a scalar) is not beyond anything.
-        spread |= found.disagreement.get(name, nobody) > SPREAD_LARGE
-        residual |= found.residual.get(name, nobody) > RESIDUAL_LARGE
-    return {"U": found.unseen, "M": found.metal, "S": spread, "R": residual}
+        spread |= survey.disagreement.get(name, none) > SPREAD_LARGE
+        residual |= survey.residual.get(name, none) > RESIDUAL_LARGE
+    return {"U": survey.unseen, "M": survey.metal, "S": spread, "R": residual}
 
 
-def ranked(found: Survey, selection: Selection, names: Sequence[str], spread: Deviations) -> tuple[Material, ...]:
+def ranked(survey: Survey, selection: Selection, names: Sequence[str], spread: Deviations) -> tuple[Material, ...]:
     """The crystals of a selection with the scalars `names`, in its order; `spread` is that of these."""
     ranks = None
     if selection.rank is not None and selection.rank_spread is not None:
         ranks = list(zip(selection.rank.tolist(), selection.rank_spread.tolist(), strict=True))
-    return _materials(found, found.rows_of(selection.ids), names, spread, ranks)
+    return _materials(survey, survey.rows_of(selection.ids), names, spread, ranks)
 
 
-def front_of(found: Survey, objectives: tuple[str, str], names: Sequence[str], parts: Sequence[Path]) -> Front:
+def front_of(survey: Survey, objectives: tuple[str, str], names: Sequence[str], parts: Sequence[Path]) -> Front:
     """The Pareto front of the crystals that match.
 
-    Parameters
-    ----------
-    found
-        With the scalars of both objectives.
-    objectives
-        Names, a minus before those of which less is better.
-    names
-        Scalars of its table.
-    parts
-        Of the store, in which the members of ensembles are looked up.
+    `survey`: with the scalars of both objectives. `objectives`: names, a minus before those of which less is better.
+    `names`: scalars of its table. `parts`: of the store, in which the members of ensembles are looked up.
     """
     (first, more), (second, also) = (_direction(text) for text in objectives)
-    points = np.stack([found.scalars[first], found.scalars[second]], axis=1)
-    candidates = np.flatnonzero(found.matched & ~np.isnan(points).any(axis=1))
-    mask = np.zeros(len(found), dtype=bool)
+    points = np.stack([survey.scalars[first], survey.scalars[second]], axis=1)
+    candidates = np.flatnonzero(survey.matched & ~np.isnan(points).any(axis=1))
+    mask = np.zeros(len(survey), dtype=bool)
     mask[candidates] = pareto_front(points[candidates], (more, also))
     rows = np.flatnonzero(mask)
     keys = points[rows] * np.where((more, also), -1, 1)
-    rows = rows[np.lexsort((found.ids[rows].astype(str), keys[:, 1], keys[:, 0]))]
-    spread = deviations(parts, found.ids[rows].tolist(), [parse(name) for name in names])
-    return Front((first, second), (more, also), mask, _materials(found, rows, names, spread, None), len(candidates))
+    rows = rows[np.lexsort((survey.ids[rows].astype(str), keys[:, 1], keys[:, 0]))]
+    spread = deviations(parts, survey.ids[rows].tolist(), [parse(name) for name in names])
+    return Front((first, second), (more, also), mask, _materials(survey, rows, names, spread, None), len(candidates))
 
 
 def check_objectives(objectives: tuple[str, str]) -> None:
@@ -141,22 +110,22 @@ def _direction(text: str) -> tuple[str, bool]:
 
 
 def _materials(
-    found: Survey,
+    survey: Survey,
     rows: NDArray[np.int64],
     names: Sequence[str],
     spread: Deviations,
     ranks: Sequence[tuple[float, float]] | None,
 ) -> tuple[Material, ...]:
     properties = {prop for name in names for prop in DERIVED[name].properties}
-    flags = flags_of(found, sorted(properties))
+    flags = flags_of(survey, sorted(properties))
     return tuple(
         Material(
             place=k + 1,
-            id=found.ids[row],
-            formula=found.formulas[row],
-            spacegroup=int(found.spacegroups[row]),
+            id=survey.ids[row],
+            formula=survey.formulas[row],
+            spacegroup=int(survey.spacegroups[row]),
             values={
-                name: (float(found.scalars[name][row]), error)
+                name: (float(survey.scalars[name][row]), error)
                 for name, error in zip(names, spread.values[k].tolist(), strict=True)
             },
             rank=None if ranks is None else ranks[k],

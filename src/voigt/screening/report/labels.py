@@ -39,22 +39,9 @@ def place_labels(
     Each name in turn tries eight directions and three distances, and stays where it is inside the axes and covers
     neither another name nor a marker.
 
-    Parameters
-    ----------
-    axis
-        With its limits set; its figure has a canvas.
-    points
-        (n, 2) data coordinates.
-    chosen, names
-        Rows of `points` to be named, the most important first, and what to write.
-    avoid
-        Rows whose markers must stay visible.
-    outward
-        Signs of the direction that is tried first, where there is most room.
-
-    Returns
-    -------
-    The rows that were named.
+    `axis`: with its limits set; its figure has a canvas. `points`: (n, 2) data coordinates. `chosen`, `names`: rows of
+    `points` to be named, the most important first, and what to write. `avoid`: rows whose markers must stay visible.
+    `outward`: signs of the direction that is tried first, where there is most room. Returns the rows that were named.
     """
     figure = axis.get_figure()
     if figure is None or not len(chosen):

@@ -7,7 +7,7 @@ from voigt.writers.markdown import number
 
 
 def selection_text(selection: Selection) -> str:
-    """Aligned columns: place, id, formula, space group, rank with its spread, and the scalars that were asked for.
+    """Aligned columns: place, id, formula, space group, rank with its spread, and the scalars that were requested.
 
     A rank that is one of the scalars has one column, that of the scalar.
     """
@@ -23,35 +23,34 @@ def selection_text(selection: Selection) -> str:
         header.append(selection.ranked_by)
         columns.append(_ranks(selection))
     for name in named:
-        header.append(_with_unit(name, selection.units[selection.names.index(name)]))
+        unit = selection.units[selection.names.index(name)]
+        header.append(name if unit in ("1", "") else f"{name} ({unit})")
         plain = [number(value) for value in selection.column(name).tolist()]
         columns.append(_ranks(selection) if name == selection.ranked_by else plain)
     widths = [max(map(len, (title, *cells))) for title, cells in zip(header, columns, strict=True)]
     rows = [header, *map(list, zip(*columns, strict=True))]
-    return "\n".join("  ".join(map(_aligned, row, widths, range(len(row)))).rstrip() for row in rows)
-
-
-def _aligned(cell: str, width: int, column: int) -> str:
-    return cell.ljust(width) if column in (1, 2) else cell.rjust(width)
+    sides = ">", "<", "<", *">" * (len(header) - 3)
+    lines = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
+    return "\n".join("  ".join(cells).rstrip() for cells in lines)
 
 
 def _ranks(selection: Selection) -> list[str]:
     if selection.rank is None or selection.rank_spread is None:
         return []
-    return [_with_spread(*pair) for pair in zip(selection.rank.tolist(), selection.rank_spread.tolist(), strict=True)]
-
-
-def _with_spread(value: float, spread: float) -> str:
-    """No ± where nothing is known (NaN), and none for what is exact (0)."""
-    return f"{number(value)} ± {number(spread)}" if spread > 0 else number(value)
-
-
-def _with_unit(name: str, unit: str) -> str:
-    return name if unit in ("1", "") else f"{name} ({unit})"
+    pairs = zip(selection.rank.tolist(), selection.rank_spread.tolist(), strict=True)
+    # No ± where nothing is known (NaN), and none for what is exact (0).
+    return [f"{number(value)} ± {number(spread)}" if spread > 0 else number(value) for value, spread in pairs]
 
 
 def summary_text(selection: Selection) -> str:
-    """One sentence on how many were looked at."""
+    """One sentence on how many were looked at.
+
+    Examples
+    --------
+    >>> from voigt.screening import parse, select
+    >>> summary_text(select([], parse("band_gap > 3"), None, None))
+    '0 of 0 crystals satisfy band_gap > 3'
+    """
     condition = f" satisfy {selection.where}" if selection.where else " have a rank" if selection.ranked_by else ""
     lacking = f", {selection.lacking} lack a value that it needs" if selection.lacking else ""
     return f"{selection.passed} of {selection.looked_at} crystals{condition}{lacking}"

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from voigt.screening.query.criteria import Criteria
 from voigt.screening.query.derived import DERIVED
-from voigt.screening.query.expressions import Expression
 from voigt.screening.query.selection import Selection
 from voigt.screening.query.uncertainty import Deviations
 from voigt.screening.report.findings import FLAGS, Front, Material, flags_of
-from voigt.screening.report.survey import Failures, Survey
+from voigt.screening.report.survey import Failures, Reasons, Survey
 from voigt.screening.report.wording import definitions, in_words, title_of
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.markdown import number
-from voigt.writers.markdown import table as plain_table
+from voigt.writers.markdown import counted, number, table
 
 _REASONS = 15  # rows of a table of reasons
 _FRONT_ROWS = 40
@@ -33,58 +31,45 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Findings:
-    """All that a page tells.
+    """The content of a page."""
 
-    Attributes
-    ----------
-    manifest
-        Of the store.
-    survey, failures
-        What the store holds.
-    selection, best
-        What was asked for, and its crystals.
-    front
-        None if there are no two objectives.
-    names
-        Scalars of the tables.
-    spread
-        Of these scalars of the best crystals.
-    """
-
-    manifest: Mapping[str, Any]
+    manifest: Mapping[str, Any]  # of the store
+    # survey, failures: what the store holds
     survey: Survey
     failures: Failures
+    # selection, best: the crystals that were requested, and their rows of the table
     selection: Selection
     best: tuple[Material, ...]
-    front: Front | None
-    names: tuple[str, ...]
-    spread: Deviations
+    front: Front | None  # None if there are no two objectives
+    names: tuple[str, ...]  # scalars of the tables
+    spread: Deviations  # of these scalars of the best crystals
 
 
-def page(findings: Findings, where: Expression | None, rank: Expression | None) -> str:
+def page(findings: Findings, criteria: Criteria) -> str:
     """The report as one Markdown page, with figures and structures by paths relative to it."""
     sections = [
-        [f"# Screening of {_title(findings.manifest['collection']['name'])}", _summary(findings, where, rank)],
+        [f"# Screening of {_title(findings.manifest['collection']['name'])}", _summary(findings, criteria)],
         _what(findings),
         _counts(findings),
-        _question(findings, where, rank),
+        _question(findings, criteria),
         _best(findings),
-        _pareto(findings, where is not None),
-        _pictures(where is not None),
+        _pareto(findings, criteria.where is not None),
+        _pictures(criteria.where is not None),
         _caveats(findings),
         _credits(findings.manifest),
     ]
     return "\n\n".join(block for section in sections for block in section if block) + "\n"
 
 
-def _summary(findings: Findings, where: Expression | None, rank: Expression | None) -> str:
-    found, failed = len(findings.survey), findings.failures.count
+def _summary(findings: Findings, criteria: Criteria) -> str:
+    where, rank = criteria.where, criteria.rank
+    crystals, failed = len(findings.survey), findings.failures.count
     properties = ", ".join(PROPERTIES[name].label for name in findings.survey.predicted)
-    sentences = [f"{_count(found, 'crystal')} with predicted {properties}; {_count(failed, 'input')} failed."]
+    sentences = [f"{counted(crystals, 'crystal')} with predicted {properties}; {counted(failed, 'input')} failed."]
     if where is not None:
         matched = int(findings.survey.matched.sum())
-        share = f" ({100 * matched / found:.2g} %)" if matched else ""
-        sentences.append(f"{_count(matched, 'crystal')}{share} fulfil{'s' * (matched == 1)} the condition "
+        share = f" ({100 * matched / crystals:.2g} %)" if matched else ""
+        sentences.append(f"{counted(matched, 'crystal')}{share} fulfill{'s' * (matched == 1)} the condition "
                          f"`{where.text}`.")
     if findings.best and rank is not None:
         first = findings.best[0]
@@ -113,9 +98,9 @@ def _what(findings: Findings) -> list[str]:
     ]
     return [
         "## What was screened",
-        _table(["", ""], [[name, _cell(text)] for name, text in facts], "ll"),
+        table(["", ""], [[name, _cell(text)] for name, text in facts], "ll"),
         "The models, by the SHA-256 of their files:",
-        _table(["model", "predicts", "functional", "SHA-256"], models, "llll"),
+        table(["model", "predicts", "functional", "SHA-256"], models, "llll"),
         "The commands, in the order in which they ran:",
         *(_session(k, session) for k, session in enumerate(manifest["sessions"], start=1)),
     ]
@@ -127,7 +112,7 @@ def _session(place: int, session: Mapping[str, Any]) -> str:
     ended = session.get("ended") or "an end that was not recorded"
     peak = max((session.get("peak_mib") or {}).values(), default=0)
     memory = f", at most {peak:,} MiB in one process" if peak else ""
-    outcome = f"{_count(crystals, 'crystal')} predicted, {session.get('failed', 0):,} failed"
+    outcome = f"{counted(crystals, 'crystal')} predicted, {session.get('failed', 0):,} failed"
     return (
         f"{place}. Voigt {session.get('voigt', '?')}, {session.get('started', '?')} to {ended}: "
         f"{outcome}, {seconds:,.0f} s{speed}{memory}\n\n"
@@ -142,40 +127,56 @@ def models_of(manifest: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
 
 
 def _counts(findings: Findings) -> list[str]:
-    found, failures = findings.survey, findings.failures
-    rows = [["crystals with results", f"{len(found):,}"], ["inputs that failed", f"{failures.count:,}"]]
-    if not np.isnan(found.passed).all():
-        rows.append(["kept from some models by the prefilter", f"{int((found.passed == 0).sum()):,}"])
-    rows.append(["with elements that a model has not seen", f"{int(found.unseen.sum()):,}"])
-    rows.append(["probably metals", f"{int(found.metal.sum()):,}"])
-    for name, many in found.predicted.items():
-        lacking = sum(found.lacking[name].values())
+    survey, failures = findings.survey, findings.failures
+    rows = [["crystals with results", f"{len(survey):,}"], ["inputs that failed", f"{failures.count:,}"]]
+    if not np.isnan(survey.passed).all():
+        rows.append(["kept from some models by the prefilter", f"{int((survey.passed == 0).sum()):,}"])
+    rows.append(["with elements that a model has not seen", f"{int(survey.unseen.sum()):,}"])
+    rows.append(["probably metals", f"{int(survey.metal.sum()):,}"])
+    for name, many in survey.predicted.items():
         rows.append([f"with `{name}`", f"{many:,}"])
-        if lacking:
-            rows.append([f"without `{name}`, though no prefilter kept them from it", f"{lacking:,}"])
-    blocks = ["## Counts", _table(["", "crystals"], rows, "lr")]
+        if survey.lacking[name].total:
+            rows.append([f"without `{name}`, though no prefilter kept them from it", f"{survey.lacking[name].total:,}"])
+    blocks = ["## Counts", table(["", "crystals"], rows, "lr"), _unrecorded(survey, failures)]
     if failures.count:
-        shown = _common(failures.reasons)
-        reasons = [[_cell(reason), f"`{_cell(failures.examples[reason])}`", f"{many:,}"] for reason, many in shown]
-        blocks += ["Why inputs failed (numbers and elements left out; all of them in `failed/` of the screening):",
-                   _table(["reason", "for example", "inputs"], reasons + _rest(failures.reasons, 3), "llr")]
-    lacking_rows = [[f"`{name}`", _cell(why), f"{many:,}"]
-                    for name, reasons in found.lacking.items() for why, many in _common(reasons)]
-    if lacking_rows:
-        blocks += ["Why crystals lack a property:", _table(["property", "reason", "crystals"], lacking_rows, "llr")]
-    if found.warnings:
-        rows = [[_cell(text), f"{many:,}"] for text, many in _common(found.warnings)] + _rest(found.warnings, 2)
-        blocks += ["Warnings that came with predictions:", _table(["warning", "crystals"], rows, "lr")]
+        blocks += ["Why inputs failed (all of them in `failed.csv` of the screening):",
+                   table(["reason", "for example", "inputs"], _reasons(failures.reasons), "llr")]
+    lacking = [[f"`{name}`", *row] for name, reasons in survey.lacking.items() for row in _reasons(reasons)]
+    if lacking:
+        head = ["property", "reason", "for example", "crystals"]
+        blocks += ["Why crystals lack a property:", table(head, lacking, "lllr")]
+    if survey.warnings.total:
+        blocks += ["Warnings that came with predictions:",
+                   table(["warning", "for example", "crystals"], _reasons(survey.warnings), "llr")]
     return blocks
 
 
-def _question(findings: Findings, where: Expression | None, rank: Expression | None) -> list[str]:
-    selection = findings.selection
+def _unrecorded(survey: Survey, failures: Failures) -> str:
+    """One line on what an earlier version of Voigt has not stored, or nothing."""
+    counts = [(survey.unrecorded, "crystal"), (failures.unrecorded, "failure")]
+    texts = [counted(many, noun) for many, noun in counts if many]
+    if not texts:
+        return ""
+    return (f"Of {' and '.join(texts)} the kinds of warnings and failures are not recorded, because an earlier version "
+            "of Voigt stored them: their sentences are counted as they are.")
+
+
+def _reasons(reasons: Reasons) -> list[list[str]]:
+    """Rows of a table: reason, the first sentence of it, and cases; one row on all beyond the most common."""
+    shown = reasons.common(_REASONS)
+    rows = [[_cell(reason.meaning), _cell(example) or "–", f"{count:,}"] for reason, count, example in shown]
+    if others := len(reasons.counts) - len(shown):
+        rows.append([f"{others:,} others", "", f"{reasons.total - sum(count for _, count, _ in shown):,}"])
+    return rows
+
+
+def _question(findings: Findings, criteria: Criteria) -> list[str]:
+    selection, where, rank = findings.selection, criteria.where, criteria.rank
     lines = []
     if where is None:
         lines.append("No condition: all crystals are considered.")
     else:
-        lines.append(f"Wanted are crystals with\n\n    {where.text}\n\nthat is: {in_words(where)}.")
+        lines.append(f"The condition:\n\n    {where.text}\n\nIn words: {in_words(where)}.")
     if rank is None:
         lines.append("No ranking: crystals stand in the order of the collection.")
     else:
@@ -211,23 +212,23 @@ def _pareto(findings: Findings, conditional: bool) -> list[str]:
     front = findings.front
     if front is None:
         return []
-    aims = [f"{'largest' if more else 'smallest'} `{name}`"
-            for name, more in zip(front.names, front.maximise, strict=True)]
-    among = "that fulfil the condition and" if conditional else "that"
+    pairs = zip(front.names, front.maximize, strict=True)
+    aims = [f"{'largest' if more else 'smallest'} `{name}`" for name, more in pairs]
+    among = "that fulfill the condition and" if conditional else "that"
     text = (
-        f"Crystals that no other betters in one of {aims[0]} and {aims[1]} without being worse in the other, among the "
-        f"{front.candidates:,} {among} have both values."
+        f"The best compromises between {aims[0]} and {aims[1]}: no other crystal is better in one and at least as good "
+        f"in the other. They come from the {front.candidates:,} crystals {among} have both values."
     )
     blocks = ["## Pareto front", text, "![Pareto front](pareto.png)"]
-    caption = "Grey: all crystals, by hexagon (logarithmic shades). "
-    caption += "Blue: those that fulfil the condition. " if conditional else ""
+    caption = "Gray: all crystals, by hexagon (logarithmic shades). "
+    caption += "Blue: those that fulfill the condition. " if conditional else ""
     caption += "Hollow points carry a flag of the table. The few crystals beyond the axes are drawn at their ends."
     blocks.append(caption)
     if not front.materials:
         return [*blocks, "The front is empty."]
     shown = front.materials[:_FRONT_ROWS]
     more = len(front.materials) - len(shown)
-    rest = f"{_count(more, 'more crystal')} on the front: `pareto.csv`." if more else "As a file: `pareto.csv`."
+    rest = f"{counted(more, 'more crystal')} on the front: `pareto.csv`." if more else "As a file: `pareto.csv`."
     return [*blocks, _materials(shown, findings.names, None), rest, _legend(shown)]
 
 
@@ -241,7 +242,7 @@ def _materials(materials: Sequence[Material], names: Sequence[str], ranked_by: s
         cells += [_with_error(*material.values[name]) for name in names]
         cells += [_with_error(*material.rank)] if shown and material.rank is not None else []
         rows.append([*cells, material.flags])
-    return _table(head, rows, "rllr" + "r" * (len(head) - 5) + "l")
+    return table(head, rows, "rllr" + "r" * (len(head) - 5) + "l")
 
 
 def _legend(materials: Sequence[Material]) -> str:
@@ -250,7 +251,7 @@ def _legend(materials: Sequence[Material]) -> str:
 
 
 def _pictures(conditional: bool) -> list[str]:
-    both = "Grey: all crystals, blue: those that fulfil the condition; counts are logarithmic. " if conditional else ""
+    both = "Gray: all crystals, blue: those that fulfill the condition; counts are logarithmic. " if conditional else ""
     return [
         "## Distributions",
         "![Distributions](distributions.png)",
@@ -265,18 +266,18 @@ def _pictures(conditional: bool) -> list[str]:
 
 
 def _caveats(findings: Findings) -> list[str]:
-    best, found, front = findings.best, findings.survey, findings.front
+    best, survey, front = findings.best, findings.survey, findings.front
     properties = sorted({prop for name in findings.names for prop in DERIVED[name].properties})
     rows = []
-    for flag, mask in flags_of(found, properties).items():
+    for flag, mask in flags_of(survey, properties).items():
         many = [sum(flag in material.flags for material in best)]
         many += [] if front is None else [sum(flag in material.flags for material in front.materials)]
         rows.append([flag, FLAGS[flag], *(f"{count:,}" for count in (*many, int(mask.sum())))])
     head = ["flag", "meaning", f"of the {len(best):,} in the table"]
     head += [] if front is None else [f"of the {len(front.materials):,} on the front"]
-    doubts = _table([*head, f"of all {len(found):,}"], rows, "ll" + "r" * (len(head) - 1))
+    doubts = table([*head, f"of all {len(survey):,}"], rows, "ll" + "r" * (len(head) - 1))
     lines = []
-    if all(np.isnan(found.disagreement[name]).all() for name in properties if name in found.disagreement):
+    if all(np.isnan(survey.disagreement[name]).all() for name in properties if name in survey.disagreement):
         lines.append("The models of these properties are single networks: nothing is known about their uncertainty.")
     lines += [
         "The best of many are chosen for the errors of the model, too: expect the values of the top to be too good, "
@@ -292,30 +293,9 @@ def _credits(manifest: Mapping[str, Any]) -> list[str]:
     names = " and ".join(f"`voigt models {model['name']}`" for model in models_of(manifest)) or "`voigt models`"
     return [
         "## Credits",
-        "Training data, their licences and whom to cite, test figures and known failures of each model stand in its "
-        f"card: {names}. The structures keep the licence of the collection they come from; cite it as its authors ask.",
+        "Training data, their licenses and whom to cite, test figures and known failures of each model stand in its "
+        f"card: {names}. The structures keep the license of the collection they come from; cite it as its authors ask.",
     ]
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str) -> str:
-    """A Markdown table whose columns are flush with the left ("l") or right ("r")."""
-    lines = plain_table(header, rows).split("\n")
-    lines[1] = "|" + "|".join("--:" if side == "r" else "---" for side in sides) + "|"
-    return "\n".join(lines)
-
-
-def _common(reasons: Counter[str]) -> list[tuple[str, int]]:
-    """The most common, ties by text."""
-    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:_REASONS]
-
-
-def _rest(reasons: Counter[str], columns: int) -> list[list[str]]:
-    """A row on all that `_common` leaves out."""
-    kinds = len(reasons) - _REASONS
-    if kinds <= 0:
-        return []
-    many = sum(reasons.values()) - sum(count for _, count in _common(reasons))
-    return [[f"{kinds:,} others", *[""] * (columns - 2), f"{many:,}"]]
 
 
 def _with_error(value: float, error: float) -> str:
@@ -344,7 +324,3 @@ def _plain(value: Any) -> str:
     if isinstance(value, bool):
         return "on" if value else "off"
     return "default" if value is None else str(value)
-
-
-def _count(many: int, noun: str) -> str:
-    return f"{many:,} {noun}{'' if many == 1 else 's'}"

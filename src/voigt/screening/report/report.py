@@ -15,19 +15,22 @@ import ase.io
 import numpy as np
 
 from voigt.errors import OutputError
-from voigt.evaluation.figures import save_figure
-from voigt.files import atomic_write
+from voigt.files import atomic_write, make_folder
+from voigt.screening.query.criteria import Criteria, read_criteria
 from voigt.screening.query.derived import DERIVED
-from voigt.screening.query.expressions import Expression, parse
+from voigt.screening.query.expressions import parse
 from voigt.screening.query.selection import read_crystals, select
 from voigt.screening.query.uncertainty import deviations
 from voigt.screening.report.figures import Plane, distribution_figure, elements_figure, pareto_figure
 from voigt.screening.report.findings import Front, Material, check_objectives, flags_of, front_of, ranked
 from voigt.screening.report.page import Findings, page
-from voigt.screening.report.survey import Survey, read_failures, survey
+from voigt.screening.report.survey import Survey, read_failures, read_survey
 from voigt.screening.report.wording import axis_label
-from voigt.screening.store.store import read_manifest, result_parts
+from voigt.screening.store.manifest import read_manifest
+from voigt.screening.store.parts import result_parts
+from voigt.structures.rows import atoms_from_row
 from voigt.tensors.properties import PROPERTIES
+from voigt.writers.figures import save_figure
 
 PAGE, TOP, PARETO, STRUCTURES = "report.md", "top.csv", "pareto.csv", "structures"
 
@@ -39,7 +42,7 @@ _PREFERRED = (
     ("band_gap", "-formation_energy"),
     ("eps_total", "eps_inf"),
 )
-_PARTIAL = re.compile(r"_(min|mid|max)$")  # of a tensor: its mean and ratio say enough unless they are asked for
+_PARTIAL = re.compile(r"_(min|mid|max)$")  # of a tensor: its mean and ratio say enough unless they are requested
 _UNSAFE = re.compile(r"[^A-Za-z0-9._+-]+")
 
 
@@ -71,13 +74,11 @@ class Report:
 
 def write_report(
     folder: str | Path,
+    criteria: Criteria | None = None,
     *,
-    where: Expression | None,
-    rank: Expression | None,
-    top: int,
-    pareto: tuple[str, str] | None,
-    output: str | Path,
-    ascending: bool = False,
+    top: int = 20,
+    pareto: tuple[str, str] | None = None,
+    output: str | Path | None = None,
 ) -> Report:
     """Write report.md with its tables (top.csv, pareto.csv), figures (PNG) and structures (CIF) into a folder.
 
@@ -88,19 +89,15 @@ def write_report(
     ----------
     folder
         Of the screening; it may still be running.
-    where
-        Condition, see `voigt.screening.query.expressions`; None: all crystals.
-    rank
-        What the table is ordered by, the largest first; None: the order of the collection.
+    criteria
+        Which crystals the table shows, and in which order; None: the criteria of the last screening.
     top
         Rows of the table.
     pareto
         Names of two scalars, a minus before one of which less is better: "-formation_energy". None: permittivity and
         gap, or what else there is; no front if there is nothing.
     output
-        Folder to write to; it is made.
-    ascending
-        The smallest rank first.
+        Folder to write to; it is made. None: "report" in the folder of the screening.
 
     Raises
     ------
@@ -108,73 +105,67 @@ def write_report(
         No screening, no results, an unknown name, or one that this screening lacks.
     OutputError
         The folder cannot be written.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> from voigt.screening import Job, open_collection, read_criteria, screen_collection
+    >>> with TemporaryDirectory() as folder:
+    ...     summary = screen_collection(open_collection("examples/three_crystals.xyz"), folder, Job(("band_gap",)))
+    ...     report = write_report(folder, read_criteria("num_atoms < 5", "band_gap"))
+    ...     files = sorted(path.name for path in report.page.parent.iterdir())
+    >>> report.crystals, report.passed, files
+    (3, 2, ['distributions.png', 'elements.png', 'report.md', 'structures', 'top.csv'])
     """
-    output = Path(output)
+    output = Path(folder) / "report" if output is None else Path(output)
     manifest = read_manifest(folder)
+    if criteria is None:
+        criteria = read_criteria(**manifest.get("selection", {}))
     parts = result_parts(folder)
     properties = [name for name in manifest["job"]["properties"] if name in PROPERTIES]
     objectives = _objectives(pareto, properties)
     plain = [text.removeprefix("-").strip() for text in objectives or ()]
-    usual = _usual(properties)
-    selection = select(parts, where, rank, top, ascending, plain)
+    known = [name for name, entry in DERIVED.items() if entry.predicted and set(entry.properties) <= set(properties)]
+    usual = [name for name in known if not _PARTIAL.search(name)]  # shown for every question
+    selection = select(parts, criteria.where, criteria.rank, top, criteria.ascending, plain)
     scalars = [name for name in selection.names if not name.endswith("_spread")]
     involved = sorted(scalars, key=lambda name: not DERIVED[name].properties)  # what is predicted comes first
     shown = list(dict.fromkeys([*usual, *involved]))
-    found = survey(parts, properties, shown, where)
+    survey = read_survey(parts, properties, shown, criteria.where)
     failures = read_failures(folder)
     spread = deviations(parts, selection.ids, [parse(name) for name in involved])
-    best = ranked(found, selection, involved, spread)
-    front = None if objectives is None else front_of(found, objectives, involved, parts)
+    best = ranked(survey, selection, involved, spread)
+    front = None if objectives is None else front_of(survey, objectives, involved, parts)
 
-    _make(output / STRUCTURES)
+    make_folder(output / STRUCTURES)
     _write_structures(output, best, read_crystals(parts, selection.ids))
     with atomic_write(output / TOP) as stream:
         stream.write(_csv(best, involved, _file_of))
-    matched = None if where is None else found.matched
-    _write_front(output, found, front, involved, matched is not None)
+    matched = None if criteria.where is None else survey.matched
+    _write_front(output, survey, front, involved, matched is not None)
     labels = {name: axis_label(name, 44) for name in shown}
-    values = {name: found.scalars[name] for name in shown}
+    values = {name: survey.scalars[name] for name in shown}
     save_figure(distribution_figure(values, labels, matched), output / "distributions.png")
-    held = found.held + failures.refused
-    save_figure(elements_figure(held, found.trusted, failures.refused), output / "elements.png")
-    findings = Findings(manifest, found, failures, selection, best, front, tuple(involved), spread)
+    held = survey.held + failures.refused
+    save_figure(elements_figure(held, survey.trusted, failures.refused), output / "elements.png")
+    findings = Findings(manifest, survey, failures, selection, best, front, tuple(involved), spread)
     with atomic_write(output / PAGE) as stream:
-        stream.write(page(findings, where, rank))
+        stream.write(page(findings, criteria))
     on_front = 0 if front is None else len(front.materials)
-    return Report(output / PAGE, len(found), failures.count, selection.passed, len(best), on_front)
+    return Report(output / PAGE, len(survey), failures.count, selection.passed, len(best), on_front)
 
 
-def _objectives(asked: tuple[str, str] | None, properties: Sequence[str]) -> tuple[str, str] | None:
-    """Those asked for, or the first pair that these properties give."""
-    if asked is not None:
-        check_objectives(asked)
-        return asked
-    for pair in _PREFERRED:
-        if all(set(DERIVED[text.removeprefix("-")].properties) <= set(properties) for text in pair):
-            return pair
-    return None
-
-
-def _usual(properties: Sequence[str]) -> list[str]:
-    """Scalars whose distribution is of interest, whatever the question."""
-    return [
-        name
-        for name, entry in DERIVED.items()
-        if entry.predicted and set(entry.properties) <= set(properties)
-        if not _PARTIAL.search(name)
-    ]
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OutputError(f"cannot make the folder {folder}: {reason}; choose another place") from error
+def _objectives(requested: tuple[str, str] | None, properties: Sequence[str]) -> tuple[str, str] | None:
+    """Those requested, or the first pair that these properties give."""
+    if requested is not None:
+        check_objectives(requested)
+        return requested
+    held = {name for name, entry in DERIVED.items() if set(entry.properties) <= set(properties)}
+    return next((pair for pair in _PREFERRED if {text.removeprefix("-") for text in pair} <= held), None)
 
 
 def _file_of(material: Material) -> str:
-    """`structures/007-mp-1143-Al2O3.cif`, whatever an id is made of."""
+    """`structures/007-mp-1143-Al2O3.cif`: a safe name for any id."""
     name = "-".join(_UNSAFE.sub("_", text)[:80] for text in (material.id, material.formula))
     return f"{STRUCTURES}/{material.place:03d}-{name}.cif"
 
@@ -211,7 +202,7 @@ def _cif(material: Material, atoms: ase.Atoms) -> bytes:
     if np.linalg.det(atoms.cell.array) < 0:
         order = [1, 0, 2]
         fractional = atoms.get_scaled_positions(wrap=False)[:, order]
-        atoms = ase.Atoms(atoms.numbers, cell=atoms.cell.array[order], scaled_positions=fractional, pbc=True)
+        atoms = atoms_from_row(atoms.numbers, atoms.cell.array[order], fractional)
     content = io.BytesIO()
     ase.io.write(content, atoms, format="cif")
     name = _UNSAFE.sub("_", material.id)[:80]
@@ -233,7 +224,7 @@ def _csv(materials: Sequence[Material], names: Sequence[str], file_of: Callable[
     return text.getvalue()
 
 
-def _write_front(output: Path, found: Survey, front: Front | None, names: Sequence[str], conditional: bool) -> None:
+def _write_front(output: Path, survey: Survey, front: Front | None, names: Sequence[str], conditional: bool) -> None:
     """pareto.csv and pareto.png, or none of an earlier report."""
     if front is None:
         for name in (PARETO, "pareto.png"):
@@ -244,13 +235,13 @@ def _write_front(output: Path, found: Survey, front: Front | None, names: Sequen
     properties = sorted({prop for name in front.names for prop in DERIVED[name].properties})
     first, second = front.names
     plane = Plane(
-        x=found.scalars[first],
-        y=found.scalars[second],
+        x=survey.scalars[first],
+        y=survey.scalars[second],
         labels=(axis_label(first, 90), axis_label(second, 60)),
-        maximise=front.maximise,
+        maximize=front.maximize,
         front=front.mask,
-        doubtful=np.logical_or.reduce(list(flags_of(found, properties).values())),
-        formulas=found.formulas.tolist(),
-        matched=found.matched if conditional else None,
+        doubtful=np.logical_or.reduce(list(flags_of(survey, properties).values())),
+        formulas=survey.formulas.tolist(),
+        matched=survey.matched if conditional else None,
     )
     save_figure(pareto_figure(plane), output / "pareto.png")

@@ -1,15 +1,13 @@
-"""What a report needs to know of every crystal of a store, gathered part by part.
+"""What a report needs of every crystal of a store, gathered part by part.
 
-Only scalars are kept: a few hundred bytes a crystal, whatever the size of the collection.
+Only scalars are kept: a few hundred bytes for each crystal.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +17,12 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.models.elements import NUM_ELEMENTS
+from voigt.notes import MEANING
 from voigt.screening.query.columns import Ragged, read_column
 from voigt.screening.query.derived import columns_of, needed_columns
 from voigt.screening.query.expressions import Expression, evaluate
 from voigt.screening.query.invariants import frobenius
-from voigt.screening.store.parts import read_part, read_tables
-from voigt.screening.store.store import failed_parts
+from voigt.screening.store.parts import failed_parts, read_part, read_tables
 from voigt.tensors.properties import PROPERTIES
 
 if TYPE_CHECKING:
@@ -33,12 +31,57 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-_ALWAYS = ("id", "formula", "numbers", "unseen", "warnings", "prefilter", "spacegroup")
-_METAL = "probably a metal"  # how the warning begins, see `voigt.prediction`
-_ABSENT = re.compile(r"(?P<names>[a-z_]+(?:, [a-z_]+)*) not predicted: (?P<why>.*)", re.DOTALL)
-_SYMBOLS = r"[A-Z][a-z]?(?:, [A-Z][a-z]?)*"
-_UNSEEN = re.compile(rf"({_SYMBOLS})(?= not (?:among the|in the training set))")
-_NUMBER = re.compile(r"(?<![\w.])[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?(?![\w.]*\w)")
+_ALWAYS = ("id", "formula", "numbers", "likely_metal", "unseen", "warnings", "notes", "prefilter", "spacegroup")
+
+NOT_RECORDED = "not recorded"  # kind of what version 0.1 stored: sentences alone. They are counted as they are.
+_PHRASES: Mapping[str, str] = {NOT_RECORDED: NOT_RECORDED, **{str(kind): text for kind, text in MEANING.items()}}
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One kind of trouble, or one sentence whose kind is not recorded."""
+
+    kind: str  # key of `MEANING`, or `NOT_RECORDED`
+    sentence: str = ""  # only without a kind: what is stored instead; "" if nothing is
+
+    @property
+    def meaning(self) -> str:
+        """A phrase for tables; the kind itself if a later version stored it."""
+        return _PHRASES.get(self.kind, self.kind)
+
+
+@dataclass
+class Reasons:
+    """How many cases there are of each reason, and the first sentence of each.
+
+    Examples
+    --------
+    >>> reasons = Reasons()
+    >>> reasons.add("memory", "a.cif: not enough memory for its 900 atoms")
+    >>> reasons.add("memory", "b.cif: not enough memory for its 800 atoms")
+    >>> reasons.add(None, "as version 0.1 stored it")
+    >>> [(reason.kind, count, example) for reason, count, example in reasons.common(1)]
+    [('memory', 2, 'a.cif: not enough memory for its 900 atoms')]
+    """
+
+    counts: dict[Reason, int] = field(default_factory=dict)
+    examples: dict[Reason, str] = field(default_factory=dict)
+
+    def add(self, kind: str | None, sentence: str) -> None:
+        """Count one case; `kind` is None where none is stored."""
+        reason = Reason(NOT_RECORDED, sentence) if kind is None else Reason(kind)
+        self.counts[reason] = self.counts.get(reason, 0) + 1
+        self.examples.setdefault(reason, sentence)
+
+    @property
+    def total(self) -> int:
+        """All cases."""
+        return sum(self.counts.values())
+
+    def common(self, most: int) -> Sequence[tuple[Reason, int, str]]:
+        """The most common reasons with counts and examples, ties in alphabetic order."""
+        order = sorted(self.counts.items(), key=lambda item: (-item[1], item[0].meaning, item[0].sentence))
+        return [(reason, count, self.examples[reason]) for reason, count in order[:most]]
 
 
 @dataclass(frozen=True)
@@ -56,7 +99,8 @@ class Survey:
     matched
         (n,) whether the condition is true; all True without one.
     unseen, metal
-        (n,) whether a crystal holds elements that a model has not seen; whether a warning calls it a metal.
+        (n,) whether a crystal holds elements that a model has not seen; whether it is probably a metal and has a
+        property that is defined for insulators only.
     passed
         (n,) 1 or 0 by the prefilter, NaN without one.
     disagreement
@@ -66,9 +110,11 @@ class Survey:
     predicted
         Property -> how many crystals have a value.
     lacking
-        Property -> why there is no value, though no prefilter kept the model from it -> crystals.
+        Property -> why crystals have no value, though no prefilter kept the model from it.
     warnings
-        Sentence, its numbers and elements left out -> crystals; without those on properties that are lacking.
+        What the notes on crystals are, without those that explain a missing property. Each kind counts once a crystal.
+    unrecorded
+        Crystals whose notes have no kinds: version 0.1 stored sentences only.
     held, trusted
         (119,) by atomic number: crystals that hold an element; those of them whose elements all models have seen.
     """
@@ -84,8 +130,9 @@ class Survey:
     disagreement: Mapping[str, Array]
     residual: Mapping[str, Array]
     predicted: Mapping[str, int]
-    lacking: Mapping[str, Counter[str]]
-    warnings: Counter[str]
+    lacking: Mapping[str, Reasons]
+    warnings: Reasons
+    unrecorded: int
     held: Array
     trusted: Array
 
@@ -93,7 +140,7 @@ class Survey:
         return len(self.ids)
 
     def rows_of(self, ids: Sequence[str]) -> NDArray[np.int64]:
-        """Rows of crystals, in the order asked for."""
+        """Rows of crystals, in the order of `ids`."""
         wanted = set(ids)
         places = {name: row for row, name in enumerate(self.ids) if name in wanted}
         return np.array([places[name] for name in ids], dtype=np.int64)
@@ -101,24 +148,26 @@ class Survey:
 
 @dataclass(frozen=True)
 class Failures:
-    """What could not be predicted at all.
+    """Inputs without any prediction.
 
     Attributes
     ----------
-    count
-        Inputs.
     reasons
-        Reason, its numbers and elements left out -> inputs.
-    examples
-        The same reason -> the first of these inputs.
+        What went wrong.
     refused
         (119,) by atomic number: inputs refused since a model has not seen the element.
+    unrecorded
+        Failures without a kind: version 0.1 stored sentences only.
     """
 
-    count: int
-    reasons: Counter[str]
-    examples: Mapping[str, str]
+    reasons: Reasons
     refused: Array
+    unrecorded: int
+
+    @property
+    def count(self) -> int:
+        """Inputs."""
+        return self.reasons.total
 
 
 @dataclass
@@ -128,8 +177,9 @@ class _Gathering:
     texts: dict[str, list[Any]] = field(default_factory=lambda: {"id": [], "formula": []})
     arrays: dict[tuple[str, str], list[NDArray[Any]]] = field(default_factory=dict)
     predicted: Counter[str] = field(default_factory=Counter)
-    lacking: dict[str, Counter[str]] = field(default_factory=dict)
-    warnings: Counter[str] = field(default_factory=Counter)
+    lacking: dict[str, Reasons] = field(default_factory=dict)
+    warnings: Reasons = field(default_factory=Reasons)
+    unrecorded: int = 0
     held: Array = field(default_factory=lambda: np.zeros(NUM_ELEMENTS))
     trusted: Array = field(default_factory=lambda: np.zeros(NUM_ELEMENTS))
 
@@ -137,10 +187,10 @@ class _Gathering:
         self.arrays.setdefault((kind, name), []).append(values)
 
     def joined(self, kind: str) -> dict[str, NDArray[Any]]:
-        return {name: np.concatenate(chunks) for (own, name), chunks in self.arrays.items() if own == kind}
+        return {name: np.concatenate(chunks) for (group, name), chunks in self.arrays.items() if group == kind}
 
 
-def survey(
+def read_survey(
     parts: Sequence[Path], properties: Sequence[str], names: Sequence[str], where: Expression | None
 ) -> Survey:
     """Read a store once.
@@ -161,7 +211,7 @@ def survey(
     InputError
         There are no results, a part cannot be read, or the screening lacks what a name needs.
     """
-    gathered = _Gathering(lacking={name: Counter() for name in properties})
+    gathered = _Gathering(lacking={name: Reasons() for name in properties})
     everything = list(dict.fromkeys([*names, *sorted(where.names if where else ())]))
     for table in read_tables(parts, _columns(properties, everything)):
         _gather(gathered, table, properties, names, where)
@@ -186,6 +236,7 @@ def survey(
         predicted={name: gathered.predicted[name] for name in properties},
         lacking=gathered.lacking,
         warnings=gathered.warnings,
+        unrecorded=gathered.unrecorded,
         held=gathered.held,
         trusted=gathered.trusted,
     )
@@ -193,25 +244,16 @@ def survey(
 
 def read_failures(folder: str | Path) -> Failures:
     """Gather the failures of a store, also of one that is still running."""
-    reasons: Counter[str] = Counter()
-    examples: dict[str, str] = {}
+    reasons = Reasons()
     refused = np.zeros(NUM_ELEMENTS)
+    unrecorded = 0
     for path in failed_parts(folder):
-        for row in read_part(path, ["id", "source", "index", "reason"]).to_pylist():
-            plain = _general(_without_place(row))
-            reasons[plain] += 1
-            examples.setdefault(plain, row["id"])
-            symbols = {symbol for match in _UNSEEN.finditer(row["reason"]) for symbol in match[1].split(", ")}
-            refused[[atomic_numbers[symbol] for symbol in symbols if symbol in atomic_numbers]] += 1
-    return Failures(reasons.total(), reasons, examples, refused)
-
-
-def _without_place(row: Mapping[str, Any]) -> str:
-    """A reason without file, place and id before it."""
-    reason: str = row["reason"]
-    for prefix in (f"{row['source']}, frame {row['index']}", f" (id {row['id']})", ": ", f"{row['id']}: "):
-        reason = reason.removeprefix(prefix)
-    return reason
+        for row in read_part(path, ["reason", "kind", "elements"]).to_pylist():
+            kind = row.get("kind")
+            reasons.add(kind, row["reason"])
+            refused[[atomic_numbers[symbol] for symbol in row.get("elements") or ()]] += 1
+            unrecorded += kind is None
+    return Failures(reasons, refused, unrecorded)
 
 
 def _columns(properties: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -233,29 +275,47 @@ def _gather(
     for name in names:
         into.add("scalar", name, values[name])
     matched = np.broadcast_to(True if where is None else evaluate(where, values), count)
-    warnings = [entry or [] for entry in table["warnings"].to_pylist()]
     unseen = np.array([bool(entry) for entry in table["unseen"].to_pylist()], dtype=bool)
     passed = read_column(table, "prefilter")
-    flags: dict[str, NDArray[Any]] = {"matched": matched, "unseen": unseen, "passed": passed}
+    # The tensors of atoms are not read: a model is noted where there is a value.
+    columns = {name: name if PROPERTIES[name].per == "crystal" else f"{name}_model" for name in properties}
+    present = {name: ~np.asarray(table[column].is_null()) for name, column in columns.items()}
+    delicate = [present[name] for name in properties if PROPERTIES[name].insulators_only]
+    metal = (read_column(table, "likely_metal") == 1) & np.any([np.zeros(count, dtype=bool), *delicate], axis=0)
+    flags: dict[str, NDArray[Any]] = {"matched": matched, "unseen": unseen, "passed": passed, "metal": metal}
     flags["spacegroup"] = read_column(table, "spacegroup")
-    flags["metal"] = np.array([any(text.startswith(_METAL) for text in own) for own in warnings], dtype=bool)
     for name, flag in flags.items():
         into.add("flag", name, flag)
-    for own in warnings:
-        into.warnings.update({_general(text) for text in own if not _ABSENT.fullmatch(text)})
     _count_elements(into, read_column(table, "numbers"), unseen)
+    _gather_notes(into, table, present, passed != 0)
     for name in properties:
-        _gather_property(into, table, name, passed != 0, warnings)
+        into.predicted[name] += int(present[name].sum())
+        _gather_diagnostics(into, table, name)
 
 
-def _gather_property(
-    into: _Gathering, table: pyarrow.Table, name: str, wanted: Mask, warnings: Sequence[Sequence[str]]
-) -> None:
-    # The tensors of atoms are not read: a model is noted where there is a value.
-    present = ~np.asarray(table[name if PROPERTIES[name].per == "crystal" else f"{name}_model"].is_null())
-    into.predicted[name] += int(present.sum())
-    for row in np.flatnonzero(~present & wanted).tolist():
-        into.lacking[name][_why(name, warnings[row])] += 1
+def _gather_notes(into: _Gathering, table: pyarrow.Table, present: Mapping[str, Mask], wanted: Mask) -> None:
+    """Count notes: those that explain why a property is missing, where it is wanted, and all others."""
+    stored = table["notes"].to_pylist() if "notes" in table.column_names else [None] * table.num_rows
+    for row, (sentences, notes) in enumerate(zip(table["warnings"].to_pylist(), stored, strict=True)):
+        into.unrecorded += notes is None
+        entries = _entries(sentences or [], notes)
+        missing = {name for name, mask in present.items() if not mask[row]}
+        for name in missing if wanted[row] else ():
+            kind, text = next(((kind, text) for kind, text, names in entries if name in names), (None, ""))
+            into.lacking[name].add(kind, text)
+        others = [(kind, text) for kind, text, names in entries if missing.isdisjoint(names)]
+        for kind, text in {kind or text: (kind, text) for kind, text in reversed(others)}.values():
+            into.warnings.add(kind, text)
+
+
+def _entries(sentences: Sequence[str], notes: Sequence[Mapping[str, Any]] | None) -> list[tuple[str | None, str, Any]]:
+    """Kind, sentence and properties of each warning of a crystal; without stored notes the sentence alone."""
+    if notes is None:
+        return [(None, text, ()) for text in sentences]
+    return [(note["kind"], text, note["properties"]) for text, note in zip(sentences, notes, strict=True)]
+
+
+def _gather_diagnostics(into: _Gathering, table: pyarrow.Table, name: str) -> None:
     if PROPERTIES[name].per == "crystal":
         value = read_column(table, name)
         size = np.abs(value) if value.ndim == 1 else frobenius(value)
@@ -273,18 +333,3 @@ def _count_elements(into: _Gathering, numbers: Ragged, unseen: Mask) -> None:
     crystal, element = np.divmod(pairs, NUM_ELEMENTS)
     into.held += np.bincount(element, minlength=NUM_ELEMENTS)
     into.trusted += np.bincount(element[~unseen[crystal]], minlength=NUM_ELEMENTS)
-
-
-def _why(name: str, warnings: Sequence[str]) -> str:
-    """What the warnings say about a property without a value."""
-    for text in warnings:
-        found = _ABSENT.fullmatch(text)
-        if found is not None and name in found["names"].split(", "):
-            return _general(found["why"])
-    return "no reason stored"
-
-
-@lru_cache(maxsize=65_536)
-def _general(text: str) -> str:
-    """A sentence without what is different from crystal to crystal: elements and numbers."""
-    return _NUMBER.sub("#", re.sub(_UNSEEN, "elements", text))

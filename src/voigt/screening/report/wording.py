@@ -7,17 +7,13 @@ from collections.abc import Sequence
 
 from voigt.screening.query.derived import DERIVED
 from voigt.screening.query.expressions import Expression
-from voigt.screening.query.syntax import Apply, Compare, Logic, Name, Node, Number, Truth
+from voigt.screening.query.grammar import Apply, Compare, Logic, Name, Node, Number, Truth
+from voigt.writers.markdown import unit_symbol
 
 # With "not" before them, conditions on missing values stay what they are: unknown.
 _VERBS = {"<": "below", "<=": "at most", ">": "above", ">=": "at least", "==": "equal to", "!=": "different from"}
 _TURNED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "negative": 3, "^": 4}
-
-
-def unit_symbol(unit: str) -> str:
-    """A unit as printed; "" for a plain number."""
-    return "" if unit == "1" else unit.replace("Angstrom", "Å").replace("^2", "²").replace("^3", "³")
 
 
 def title_of(name: str) -> str:
@@ -32,7 +28,14 @@ def axis_label(name: str, width: int) -> str:
 
 
 def in_words(expression: Expression) -> str:
-    """A condition or formula as a phrase of Markdown: "`eps_total` is above 20 and `band_gap` is above 3 eV"."""
+    """A condition or formula as a phrase of Markdown.
+
+    Examples
+    --------
+    >>> from voigt.screening import parse
+    >>> in_words(parse("not (eps_total > 20 and band_gap < 3)"))
+    '`eps_total` is not above 20 or `band_gap` is not below 3 eV'
+    """
     return _words(expression.tree)
 
 

@@ -6,22 +6,22 @@ import io
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from voigt.errors import InputError
-from voigt.screening.sources.items import Item, items_of
+from voigt.structures.inputs import Input
+from voigt.structures.intake import Entry, placed
+from voigt.structures.readers.failures import explain, unreadable
 from voigt.structures.readers.formats import bare_name, format_of_name, holds_structures, parse_bytes
 from voigt.structures.readers.packing import LOOK_AHEAD, unpacked
-from voigt.structures.readers.parsed import Parsed, explain
 
 _TAR = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
-_MAGIC_PLACE = 257
-"""Where the header of a tar archive says "ustar"."""
+_MAGIC_PLACE = 257  # where the header of a tar archive says "ustar"
 
-Member = tuple[str, Callable[[], Any]]
-"""Name of a regular file in an archive, and a function that opens it."""
+Member = tuple[str, Callable[[], Any]]  # name of a regular file in an archive, and a function that opens it
 
 
 def archive_kind(path: Path) -> str | None:
@@ -43,11 +43,11 @@ def archive_kind(path: Path) -> str | None:
     return "tar" if head[_MAGIC_PLACE : _MAGIC_PLACE + 5] == b"ustar" else None
 
 
-def archive_items(path: Path, kind: str, name: str) -> Iterator[Item]:
+def archive_entries(path: Path, kind: str, name: str) -> Iterator[Entry]:
     """Structures of all members that are structure files, in the order of the archive.
 
     Members are named by their path in the archive, without suffix and without steps that lead out of it. A member
-    that cannot be read becomes a problem, and so does the place where the archive itself breaks off.
+    that cannot be read becomes a failure, and so does the place where the archive itself breaks off.
     """
     seen = 0
     try:
@@ -57,10 +57,10 @@ def archive_items(path: Path, kind: str, name: str) -> Iterator[Item]:
             promised = None if inner is None else format_of_name(inner)
             if inner is not None and promised is not None:
                 label = (inner.parent / bare_name(inner)).as_posix()
-                yield from items_of(_parse(open_member, promised), f"{path}!/{inner.as_posix()}", label)
+                yield from placed(_parse(open_member, promised), f"{path}!/{inner.as_posix()}", label)
     except Exception as error:  # each kind of packing has errors of its own
-        reason = explain(error, f"a {kind} archive")
-        yield Item(str(path), seen, f"{name}:{seen}", Parsed(problem=f"{reason} (after {seen} members)"))
+        failure = unreadable(f"{explain(error, f'a {kind} archive')} (after {seen} members)")
+        yield replace(failure, source=str(path), index=seen), f"{name}:{seen}"
 
 
 def _inner_path(member: str) -> PurePosixPath | None:
@@ -71,14 +71,14 @@ def _inner_path(member: str) -> PurePosixPath | None:
     return PurePosixPath(*parts)
 
 
-def _parse(open_member: Callable[[], Any], promised: str) -> Iterator[Parsed]:
+def _parse(open_member: Callable[[], Any], promised: str) -> Iterator[Input]:
     """Structures of a member; none if only its name is that of a structure file."""
     try:
         with open_member() as stream, unpacked(stream) as content:
             if holds_structures(promised, content):
                 yield from parse_bytes(content, promised)
     except Exception as error:  # broken packing, a password, a method of packing that Python lacks
-        yield Parsed(problem=explain(error, "a structure file"))
+        yield unreadable(explain(error, "a structure file"))
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
@@ -120,7 +120,7 @@ def _tar_members(path: Path) -> Iterator[Member]:
                 archive.members.clear()  # type: ignore[attr-defined]  # or they would pile up
                 if member.isreg():
                     yield member.name, partial(archive.extractfile, member)
-        # tarfile takes a header that is cut off or spoilt for the end, which is a block of zeros.
+        # tarfile takes a header that is cut off or broken for the end, which is a block of zeros.
         if stream.last.count(0) != tarfile.BLOCKSIZE:
             raise InputError("breaks off; fetch or pack the archive again")
         while stream.read(LOOK_AHEAD):  # the sums that gzip and xz check come last

@@ -9,21 +9,22 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from hashlib import blake2b
-from itertools import chain, islice
+from hashlib import blake2b, file_digest
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from sqlite3 import DatabaseError
 
 from voigt.errors import InputError
-from voigt.screening.sources import parquet
-from voigt.screening.sources.archives import archive_items, archive_kind
-from voigt.screening.sources.items import Item, frames_of, items_of
-from voigt.screening.sources.optimade import Patience, ask, is_query, optimade_items
+from voigt.notes import Failure
+from voigt.screening.sources.archives import archive_entries, archive_kind
+from voigt.screening.sources.optimade import Patience, is_query, open_query, optimade_entries
+from voigt.screening.sources.parquet import count_rows, parquet_entries
+from voigt.structures.inputs import Input
+from voigt.structures.intake import Entry, placed, settled
 from voigt.structures.readers import ase_formats
+from voigt.structures.readers.failures import guard
 from voigt.structures.readers.formats import bare_name, format_of_name, is_structure_file, parse_bytes, parse_file
 from voigt.structures.readers.packing import unpacked
-from voigt.structures.readers.parsed import guard
-from voigt.structures.reading import Frame
 
 LABEL = "a structure file"
 _TABLES = (".parquet", ".pq")
@@ -31,7 +32,7 @@ _TABLES = (".parquet", ".pq")
 
 @dataclass(frozen=True)
 class Collection:
-    """Crystals that can be read one by one, as often as one likes, always in the same order.
+    """Crystals that can be read one by one, any number of times, always in the same order.
 
     Attributes
     ----------
@@ -41,49 +42,54 @@ class Collection:
         "parquet", "folder", "tar", "zip", "optimade", "stdin", or the format of a single file ("extxyz", "database",
         "json_lines", ...; "file" if only its content tells).
     fingerprint
-        Hexadecimal digest of the names, sizes and times of all files (of an address, the query and what it finds; of
-        standard input, the content): another one means that the collection has changed.
+        Hexadecimal digest of the names, sizes and times of all files (of an address: the query and its number of
+        results; of standard input: the content). A different one means that the collection has changed.
     count
-        How many frames there are, if known without reading them.
+        How many structures there are, if known without reading them.
     """
 
     name: str
     kind: str
     fingerprint: str
     count: int | None
-    _items: Callable[[], Iterator[Item]] = field(repr=False, compare=False)
+    _entries: Callable[[], Iterator[Entry]] = field(repr=False, compare=False)
 
-    def frames(self) -> Iterator[Frame]:
-        """All structures, broken ones as frames with a problem; good frames have different ids.
+    def structures(self) -> Iterator[Input]:
+        """All structures, broken ones as failures; the ids of the others are all different.
 
-        Raises
-        ------
-        InputError
-            A server of OPTIMADE fails on the way.
+        Raises InputError: a server of OPTIMADE fails on the way.
         """
-        return frames_of(self._items())
+        return settled(self._entries(), places=False)
 
 
 def open_collection(text: str, patience: Patience | None = None) -> Collection:
-    """Find out what a collection is.
+    """Open a collection: find out what it is, and that it holds crystals.
 
     Parameters
     ----------
     text
         Path of a Parquet table (columns numbers, cell, frac; scalar columns become info) or a folder of such; of a
         folder of structure files, subfolders included; of a tar (plain, gz, bz2, xz) or zip archive of such; of an
-        extended XYZ, an ASE database, JSON lines or any other file that `voigt.structures.reading.read` takes; the
+        extended XYZ, an ASE database, JSON lines or any other file that `voigt.structures.read` takes; the
         address of an OPTIMADE query, "optimade:https://host/v1/structures?filter=..."; or "-", standard input.
     patience
-        With OPTIMADE servers.
+        Timeouts and retries with OPTIMADE servers.
 
     Raises
     ------
     InputError
         Nothing there, or nothing in it that could be read.
+
+    Examples
+    --------
+    >>> collection = open_collection("examples/three_crystals.xyz")
+    >>> collection.kind, [structure.id for structure in collection.structures()]
+    ('extxyz', ['MgO', 'BaTiO3-tetragonal', 'ZnO-wurtzite'])
     """
     if is_query(text):
-        return _query(text, patience or Patience())
+        query = open_query(text, patience or Patience())
+        fingerprint = _digest([f"{query.url} {query.count}"])
+        return Collection(text, "optimade", fingerprint, query.count, partial(optimade_entries, query))
     if text == "-":
         return _standard_input()
     path = Path(text)
@@ -95,32 +101,25 @@ def open_collection(text: str, patience: Patience | None = None) -> Collection:
         raise InputError(f"{text} is neither a file nor a folder; give one of them, which can be read again")
     else:
         raise InputError(f"no such file or folder: {text}; check the spelling")
-    start = list(islice(collection.frames(), 2))
+    start = list(islice(collection.structures(), 2))
     if not start:
         raise InputError(f"no crystals in {text}; give a collection that holds some")
-    if len(start) == 1 and start[0].problem is not None:
+    if len(start) == 1 and isinstance(start[0], Failure):
         raise InputError(f"no crystals in {text}: {start[0].problem}")
     return collection
-
-
-def _query(text: str, patience: Patience) -> Collection:
-    query = ask(text, patience)
-    fingerprint = _digest([f"{query.url} {query.count}"])
-    return Collection(text, "optimade", fingerprint, query.count, partial(optimade_items, query))
 
 
 def _file(text: str, path: Path) -> Collection:
     name = bare_name(path)
     fingerprint = _digest([_mark(path.name, path)])
     if _is_table(path):
-        items = partial(parquet.parquet_items, path, name)
-        return Collection(text, "parquet", fingerprint, parquet.count_rows(path), items)
+        return Collection(text, "parquet", fingerprint, count_rows(path), partial(parquet_entries, path, name))
     archive = archive_kind(path)
     if archive is not None:
-        return Collection(text, archive, fingerprint, None, partial(archive_items, path, archive, name))
+        return Collection(text, archive, fingerprint, None, partial(archive_entries, path, archive, name))
     kind = format_of_name(path) or "file"
     count = _count_database(path) if kind == "database" else None
-    return Collection(text, kind, fingerprint, count, partial(_file_items, path, name))
+    return Collection(text, kind, fingerprint, count, partial(_file_entries, path, name))
 
 
 def _count_database(path: Path) -> int | None:
@@ -142,8 +141,8 @@ def _is_table(path: Path) -> bool:
         return False  # the reader of structure files says why
 
 
-def _file_items(path: Path, name: str) -> Iterator[Item]:
-    return items_of(guard(parse_file(path), LABEL), str(path), name)
+def _file_entries(path: Path, name: str) -> Iterator[Entry]:
+    return placed(guard(parse_file(path), LABEL), str(path), name)
 
 
 def _folder(text: str, path: Path) -> Collection:
@@ -154,7 +153,7 @@ def _folder(text: str, path: Path) -> Collection:
 
     def marks() -> Iterator[str]:
         nonlocal has_structures
-        for inner in _walk(path):
+        for inner in _walk(path, PurePosixPath()):
             if inner.suffix.lower() in _TABLES:
                 tables.append(inner)
             elif format_of_name(inner) is not None:
@@ -167,44 +166,40 @@ def _folder(text: str, path: Path) -> Collection:
     if tables and has_structures:
         raise InputError(f"{text} holds Parquet tables and structure files; give a folder with only one of them")
     if not tables:
-        return Collection(text, "folder", fingerprint, None, partial(_folder_items, path))
+        return Collection(text, "folder", fingerprint, None, partial(_folder_entries, path))
     counts = [_count_or_problem(path / inner) for inner in tables]
     faults = [count for count in counts if isinstance(count, InputError)]
     if len(faults) == len(counts):
         raise faults[0]
-    # A broken table is one frame with a problem.
+    # A broken table is one failure.
     total = sum(1 if isinstance(count, InputError) else count for count in counts)
-    return Collection(text, "parquet", fingerprint, total, partial(_table_items, path, tables))
+    return Collection(text, "parquet", fingerprint, total, partial(_table_entries, path, tables))
 
 
 def _count_or_problem(path: Path) -> int | InputError:
     try:
-        return parquet.count_rows(path)
+        return count_rows(path)
     except InputError as error:
         return error
 
 
-def _table_items(path: Path, tables: Iterable[PurePosixPath]) -> Iterator[Item]:
-    parts = (parquet.parquet_items(path / inner, inner.with_suffix("").as_posix()) for inner in tables)
-    return chain.from_iterable(parts)
+def _table_entries(path: Path, tables: Iterable[PurePosixPath]) -> Iterator[Entry]:
+    for inner in tables:
+        yield from parquet_entries(path / inner, inner.with_suffix("").as_posix())
 
 
-def _folder_items(path: Path) -> Iterator[Item]:
-    for inner in _walk(path):
+def _folder_entries(path: Path) -> Iterator[Entry]:
+    for inner in _walk(path, PurePosixPath()):
         if is_structure_file(path / inner) or (path / inner).is_dir():
-            yield from _file_items(path / inner, (inner.parent / bare_name(inner)).as_posix())
+            yield from _file_entries(path / inner, (inner.parent / bare_name(inner)).as_posix())
 
 
-def _walk(top: Path) -> Iterator[PurePosixPath]:
-    """Paths, relative to `top`, of all files in it and its subfolders, by name; hidden ones are left out.
+def _walk(top: Path, inner: PurePosixPath, above: frozenset[Path] = frozenset()) -> Iterator[PurePosixPath]:
+    """Paths, relative to `top`, of all files in its folder `inner` and below, by name; hidden ones are left out.
 
     Links to folders are followed unless they lead back to a folder that holds them. A folder that cannot be listed
     counts as a file, to be named as unreadable.
     """
-    return _walk_on(top, PurePosixPath(), frozenset())
-
-
-def _walk_on(top: Path, inner: PurePosixPath, above: frozenset[Path]) -> Iterator[PurePosixPath]:
     here = top / inner
     real = here.resolve()
     if real in above:
@@ -217,7 +212,7 @@ def _walk_on(top: Path, inner: PurePosixPath, above: frozenset[Path]) -> Iterato
         return
     for name, is_folder in entries:
         if is_folder:
-            yield from _walk_on(top, inner / name, above | {real})
+            yield from _walk(top, inner / name, above | {real})
         elif is_folder is not None:
             yield inner / name
 
@@ -236,19 +231,17 @@ def _standard_input() -> Collection:
     with tempfile.TemporaryFile() as spool:
         shutil.copyfileobj(sys.stdin.buffer, spool)
         spool.seek(0)
-        digest = blake2b(digest_size=16)
-        while piece := spool.read(1 << 20):
-            digest.update(piece)
+        digest = file_digest(spool, partial(blake2b, digest_size=16))
         if spool.tell() == 0:
             raise InputError("standard input is empty; pipe structures into this command or give a file")
         handle = os.dup(spool.fileno())
-    return Collection("-", "stdin", digest.hexdigest(), None, partial(_spooled_items, handle))
+    return Collection("-", "stdin", digest.hexdigest(), None, partial(_spooled_entries, handle))
 
 
-def _spooled_items(handle: int) -> Iterator[Item]:
+def _spooled_entries(handle: int) -> Iterator[Entry]:
     os.lseek(handle, 0, os.SEEK_SET)
     with open(handle, "rb", buffering=0, closefd=False) as stream, unpacked(stream) as content:
-        yield from items_of(guard(parse_bytes(content, None), LABEL), "-", "stdin")
+        yield from placed(guard(parse_bytes(content, None), LABEL), "-", "stdin")
 
 
 def _mark(name: str, path: Path) -> str:

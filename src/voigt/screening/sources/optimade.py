@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from email.message import Message
+from dataclasses import dataclass, replace
 from http.client import HTTPException, IncompleteRead
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -15,15 +14,13 @@ from urllib.request import Request, urlopen
 
 from voigt import __version__
 from voigt.errors import InputError
-from voigt.screening.sources.items import Item
+from voigt.structures.intake import Entry
+from voigt.structures.readers.failures import load_json
 from voigt.structures.readers.optimade import FIELDS, parse_entry
-from voigt.structures.readers.parsed import load_json
 
-PAGE = 100
-"""Structures asked for at once; servers may give fewer."""
+PAGE = 100  # structures requested at once; servers may give fewer
 _LARGEST_PAGE = 1 << 28
-_PASSING = (408, 425, 429, 500, 502, 503, 504)
-"""States of HTTP that may be gone after a while."""
+_PASSING = (408, 425, 429, 500, 502, 503, 504)  # states of HTTP that may be gone after a while
 
 
 @dataclass(frozen=True)
@@ -50,27 +47,13 @@ class Patience:
 
 @dataclass(frozen=True)
 class Query:
-    """An OPTIMADE query whose first page is there.
+    """An OPTIMADE query whose first page was fetched."""
 
-    Attributes
-    ----------
-    address
-        Of the endpoint, without the query.
-    url
-        Of the first page.
-    count
-        How many structures the server has found, None if it does not say.
-    first
-        The first page.
-    patience
-        For the pages to come.
-    """
-
-    address: str
-    url: str
-    count: int | None
-    first: Mapping[str, Any]
-    patience: Patience
+    address: str  # of the endpoint, without the query
+    url: str  # of the first page
+    count: int | None  # how many structures match, None if the server does not say
+    first: Mapping[str, Any]  # page
+    patience: Patience  # for the pages to come
 
 
 class _NoAnswer(Exception):
@@ -82,19 +65,13 @@ def is_query(text: str) -> bool:
     return text.startswith("optimade:") or re.match(r"https?://", text) is not None
 
 
-def ask(text: str, patience: Patience) -> Query:
+def open_query(text: str, patience: Patience) -> Query:
     """Send the query and fetch its first page.
 
-    Parameters
-    ----------
-    text
-        "https://host/path/v1/structures?filter=...", with or without "optimade:" before it; without "structures" or
-        the version these are added.
+    Raises InputError: no server there, or it refuses the query, or finds nothing.
 
-    Raises
-    ------
-    InputError
-        No server there, or it refuses the query, or finds nothing.
+    `text`: "https://host/path/v1/structures?filter=...", with or without "optimade:" before it; without "structures" or
+    the version these are added.
     """
     address, url = _addresses(text.removeprefix("optimade:"))
     try:
@@ -102,26 +79,23 @@ def ask(text: str, patience: Patience) -> Query:
         entries, following = _entries(first), _next_url(first, url)
     except _NoAnswer as error:
         raise InputError(f"cannot read structures from {address}: {error}") from error
-    found = _part(first, "meta").get("data_returned")
-    count = found if isinstance(found, int) and found > 0 else None
+    returned = _part(first, "meta").get("data_returned")
+    count = returned if isinstance(returned, int) and returned > 0 else None
     if not entries and following is None:
         raise InputError(f"{address} finds no structures for this query; change the filter")
     return Query(address, url, count, first, patience)
 
 
-def optimade_items(query: Query) -> Iterator[Item]:
-    """Structures of all pages; entries that are no crystals as problems.
+def optimade_entries(query: Query) -> Iterator[Entry]:
+    """Structures of all pages; entries that are no crystals as failures.
 
-    Raises
-    ------
-    InputError
-        A later page cannot be had; says how many structures were read.
+    Raises InputError: a later page cannot be had; says how many structures were read.
     """
     page, url, index = query.first, query.url, 0
     seen = {url}
     while True:
         for entry in _entries(page):
-            yield Item(query.address, index, f"structure:{index}", parse_entry(entry))
+            yield replace(parse_entry(entry), source=query.address, index=index), f"structure:{index}"
             index += 1
         try:
             following = _next_url(page, url)
@@ -138,7 +112,7 @@ def optimade_items(query: Query) -> Iterator[Item]:
 
 
 def _addresses(text: str) -> tuple[str, str]:
-    """The endpoint, and the address of the first page with all that is asked for."""
+    """The endpoint, and the address of the first page with all parameters of the query."""
     wrong = f"'{text}' is no address of an OPTIMADE server; write optimade:https://host/v1/structures?filter=..."
     try:
         parts = urlsplit(text.strip())
@@ -150,13 +124,13 @@ def _addresses(text: str) -> tuple[str, str]:
     if not path.endswith("/structures"):
         path += "/structures" if re.search(r"/v\d+(\.\d+)*$", path) else "/v1/structures"
     address = urlunsplit((parts.scheme, parts.netloc, path, "", ""))
-    asked = dict(parse_qsl(parts.query, keep_blank_values=True))
-    asked = {"page_limit": str(PAGE)} | asked | {"response_format": "json", "response_fields": ",".join(FIELDS)}
-    return address, f"{address}?{urlencode(sorted(asked.items()), quote_via=quote)}"
+    given = dict(parse_qsl(parts.query, keep_blank_values=True))
+    parameters = {"page_limit": str(PAGE)} | given | {"response_format": "json", "response_fields": ",".join(FIELDS)}
+    return address, f"{address}?{urlencode(sorted(parameters.items()), quote_via=quote)}"
 
 
 def _fetch(url: str, patience: Patience, insist: bool) -> Mapping[str, Any]:
-    """One page; a server that does not answer at all is asked again only if `insist`."""
+    """One page; a request without any answer is repeated only if `insist`."""
     headers = {"Accept": "application/json", "User-Agent": f"voigt/{__version__}"}
     pause = patience.pause
     for left in range(patience.retries, -1, -1):
@@ -174,7 +148,8 @@ def _fetch(url: str, patience: Patience, insist: bool) -> Mapping[str, Any]:
                 reason = _refusal(error)
             if error.code not in _PASSING:
                 raise _NoAnswer(reason) from error
-            wait = _retry_after(error.headers)
+            after = error.headers.get("Retry-After", "")
+            wait = float(after) if after.isascii() and after.isdigit() else 0.0  # seconds; dates are not kept to
         except (OSError, HTTPException) as error:  # URLError, timeouts and broken connections are OSErrors
             cause = error.reason if isinstance(error, URLError) else error
             reason = f"no answer ({' '.join(str(cause).split()) or type(cause).__name__})"
@@ -227,25 +202,19 @@ def _part(page: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 def _refusal(error: HTTPError) -> str:
     try:
-        said = _details(load_json(error.read(1 << 16)))
+        details = _details(load_json(error.read(1 << 16)))
     except (OSError, HTTPException, ValueError):
-        said = ""
+        details = ""
     hint = "; correct the filter" if error.code == 400 else ""
-    return f"the server answers {error.code} {error.reason}" + (f" ({said})" if said else "") + hint
+    return f"the server answers {error.code} {error.reason}" + (f" ({details})" if details else "") + hint
 
 
 def _details(page: Any) -> str:
     """What the errors of an answer say."""
     errors = page.get("errors") if isinstance(page, Mapping) else None
-    said = [
+    details = [
         str(entry.get("detail") or entry.get("title") or "")
         for entry in (errors if isinstance(errors, list) else [])
         if isinstance(entry, Mapping)
     ]
-    return " ".join(" ".join(filter(None, said)).split())[:300]
-
-
-def _retry_after(headers: Message) -> float:
-    """Seconds that the server wants to wait; dates are not kept to."""
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else 0.0
+    return " ".join(" ".join(filter(None, details)).split())[:300]

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from voigt.errors import InputError
-from voigt.screening.sources.collections import Collection
-from voigt.screening.store.rows import frame_digest, key_of
+from voigt.screening.sources import Collection
+from voigt.screening.store.rows import input_digest, key_of
 from voigt.screening.store.store import Store
 
-SHOWN = 3
-"""Crystals named in an error."""
+SHOWN = 3  # crystals named in an error
 
 
-@dataclass(frozen=True)
-class Growth:
-    """What is new in a collection since a store was begun.
-
-    Attributes
-    ----------
-    new
-        Frames that the store has not.
-    mended
-        Inputs that failed, and have changed since or are gone: what is there is tried again.
-    """
-
-    new: int
-    mended: int
-
-
-def compare(store: Store, collection: Collection, tell: Callable[[str], None]) -> Growth | None:
+def compare(store: Store, collection: Collection, tell: Callable[[str], None]) -> tuple[int, int] | None:
     """Read a collection whose files have changed against what the store has of it.
 
-    Crystals may have been added anywhere. None is returned, and nothing read, if the files are the same.
+    Crystals may have been added anywhere. Returns how many inputs the store has not, and how many failed and have
+    changed since or are gone (what is there is tried again); None, and nothing is read, if the files are the same.
 
-    Raises
-    ------
-    InputError
-        Crystals that the store has are gone or have changed: results of both would be mixed.
+    Raises InputError: crystals that the store has are gone or have changed: results of both would be mixed.
     """
     noted = store.manifest["collection"]
     if noted["fingerprint"] == collection.fingerprint or not store.done:
@@ -50,15 +30,15 @@ def compare(store: Store, collection: Collection, tell: Callable[[str], None]) -
     mended: set[bytes] = set()
     changed: list[str] = []
     new = 0
-    for frame in collection.frames():
-        key = key_of(frame)
+    for entry in collection.structures():
+        key = key_of(entry)
         if key not in store.done:
             new += 1
-        elif store.done[key] != bytes.fromhex(frame_digest(frame)):
+        elif store.done[key] != bytes.fromhex(input_digest(entry)):
             if key in failed:
                 mended.add(key)
             else:
-                changed.append(frame.id)
+                changed.append(entry.id)
         missing.discard(key)
     mended |= missing & failed
     gone = missing - failed
@@ -70,14 +50,9 @@ def compare(store: Store, collection: Collection, tell: Callable[[str], None]) -
         )
     store.withdraw(mended)
     store.manifest["collection"] = collection_record(collection)
-    return Growth(new, len(mended))
+    return new, len(mended)
 
 
 def collection_record(collection: Collection) -> dict[str, str | int | None]:
     """A collection as it stands in the manifest."""
-    return {
-        "name": collection.name,
-        "kind": collection.kind,
-        "fingerprint": collection.fingerprint,
-        "count": collection.count,
-    }
+    return {name: getattr(collection, name) for name in ("name", "kind", "fingerprint", "count")}

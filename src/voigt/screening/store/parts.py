@@ -12,8 +12,19 @@ from voigt.errors import InputError
 if TYPE_CHECKING:
     import pyarrow
 
-ROWS = 8192
-"""Crystals looked at together."""
+ROWS = 8192  # crystals looked at together
+
+
+def result_parts(folder: str | Path) -> list[Path]:
+    """Parts with results of the screening in a folder, in the order in which they were written."""
+    return sorted((Path(folder) / "parts").glob("part-*.parquet"))
+
+
+def failed_parts(folder: str | Path) -> list[Path]:
+    """Tables of failures that belong to a part; one without its part was left by a kill and does not count."""
+    folder = Path(folder)
+    paths = sorted((folder / "failed").glob("part-*.parquet"))
+    return [path for path in paths if (folder / "parts" / path.name).exists()]
 
 
 def read_tables(
@@ -21,7 +32,8 @@ def read_tables(
 ) -> Iterator[pyarrow.Table]:
     """Rows of all parts, some `ROWS` at a time: working on small parts one by one would cost more than reading them.
 
-    Columns that a part lacks are left out. Errors as those of `read_part`.
+    A column that only some parts have (parts of version 0.1 lack some) is null in the others; one that none has is left
+    out. Errors as those of `read_part`.
 
     Parameters
     ----------
@@ -42,14 +54,10 @@ def read_tables(
             rows += held[-1].num_rows
         if held and (rows >= ROWS or place == len(parts)):
             with _reading(part):
-                together = pa.concat_tables(held)
-            yield from _sliced(together)
+                together = pa.concat_tables(held, promote_options="default")
+            for start in range(0, together.num_rows, 2 * ROWS):
+                yield together.slice(start, 2 * ROWS)
             held, rows = [], 0
-
-
-def _sliced(table: pyarrow.Table) -> Iterator[pyarrow.Table]:
-    for start in range(0, table.num_rows, 2 * ROWS):
-        yield table.slice(start, 2 * ROWS)
 
 
 def schema_names(part: Path) -> tuple[str, ...]:

@@ -1,28 +1,33 @@
-"""What a store keeps of a crystal: one row of a Parquet table, self-contained with its structure."""
+"""Rows of a store: a crystal with its structure and predictions, or a failure; and how they travel there."""
 
 from __future__ import annotations
 
 import hashlib
+import resource
+import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import ase
 import numpy as np
 import pyarrow as pa
 from ase.data import chemical_symbols
-from numpy.typing import NDArray
 
+from voigt.notes import Failure
 from voigt.prediction.plan import Plan
 from voigt.prediction.result import Prediction
+from voigt.structures import InputStructure
 from voigt.structures.domain import metal_reason
-from voigt.structures.reading import Frame
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import flat
+from voigt.writers.layout import stored
 from voigt.writers.parquet import property_fields
 from voigt.writers.parquet import row as prediction_row
 
-DIGITS = 8
-"""Decimals of lengths (Angstrom) that a digest sees: what the text formats keep."""
+DIGITS = 8  # decimals of lengths (Angstrom) that a digest sees: what the text formats keep
+
+NOTE = pa.struct([("kind", pa.string()), ("properties", pa.list_(pa.string())), ("elements", pa.list_(pa.string()))])
+"""What programs read of a warning, in the order of the sentences."""
 
 FAILED = pa.schema(
     [
@@ -30,10 +35,38 @@ FAILED = pa.schema(
         pa.field("source", pa.string()),
         pa.field("index", pa.int64()),
         pa.field("reason", pa.string()),
+        pa.field("kind", pa.string(), metadata={"meaning": "what went wrong, see voigt.notes"}),
+        pa.field("elements", pa.list_(pa.string()), metadata={"meaning": "elements that are the reason"}),
         pa.field("input_digest", pa.string()),
         pa.field("readable", pa.bool_(), metadata={"meaning": "whether a structure could be read"}),
     ]
 )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Results and failures of a piece of work, on their way from the process that computes to the store.
+
+    Attributes
+    ----------
+    results, failures
+        Rows of `schema` and `FAILED`; every input is in one of the two.
+    seconds
+        Wall-clock time for "graphs" (symmetry, neighbors, canonical axes), "networks" (with projection) and "rows".
+    peak_mib
+        Largest memory that the process which did this had so far.
+    """
+
+    results: pa.Table
+    failures: pa.Table
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_mib: float = 0.0
+
+
+def peak_mib() -> float:
+    """Largest resident memory of this process so far, MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def schema(properties: Sequence[str]) -> pa.Schema:
@@ -66,57 +99,55 @@ def schema(properties: Sequence[str]) -> pa.Schema:
         pa.field("likely_metal", pa.bool_(), metadata={"meaning": "by its composition, see voigt.structures.domain"}),
         pa.field("unseen", pa.list_(pa.string()), metadata={"meaning": "elements outside a model's training set"}),
         pa.field("warnings", pa.list_(pa.string())),
+        pa.field("notes", pa.list_(NOTE), metadata={"meaning": "what each warning is and concerns, see voigt.notes"}),
         pa.field("prefilter", pa.bool_(), metadata={"meaning": "whether the prefilter is true; null without one"}),
     ]
     return pa.schema(fields)
 
 
-def results_table(entries: Iterable[tuple[Frame, Prediction, bool | None]], plan: Plan) -> pa.Table:
+def results_table(entries: Iterable[tuple[InputStructure, Prediction, bool | None]], plan: Plan) -> pa.Table:
     """Predictions as rows of `schema(plan.properties)`; the third entry is the value of the prefilter."""
-    rows = [_row(frame, prediction, passed, plan) for frame, prediction, passed in entries]
+    rows = [_row(structure, prediction, passed, plan) for structure, prediction, passed in entries]
     return pa.Table.from_pylist(rows, schema=schema(plan.properties))
 
 
-def _row(frame: Frame, prediction: Prediction, passed: bool | None, plan: Plan) -> dict[str, Any]:
+def _row(structure: InputStructure, prediction: Prediction, passed: bool | None, plan: Plan) -> dict[str, Any]:
     atoms = prediction.atoms
     elements = {int(z) for z in atoms.numbers}
     unseen = {z for share in plan.shares for z in elements - set(share.model.card.elements)}
     return {
         **prediction_row(prediction),
-        "source": frame.source,
+        "source": structure.source,
         "num_atoms": len(atoms),
         "volume": atoms.get_volume(),
         "input_digest": structure_digest(atoms),
         "numbers": atoms.numbers,
         "cell": atoms.cell.array.ravel(),
         "frac": atoms.get_scaled_positions(wrap=False).ravel(),
-        **{f"{name}_members": flat_members(name, value) for name, value in prediction.members.items()},
+        **{f"{n}_members": stored(PROPERTIES[n], value).ravel() for n, value in prediction.members.items()},
         **{f"{name}_residual": value for name, value in prediction.residual.items()},
         "drift": None if prediction.drift is None else float(np.linalg.norm(prediction.drift)),
         "likely_metal": metal_reason(atoms, prediction.symmetry) is not None,
         "unseen": [chemical_symbols[z] for z in sorted(unseen)],
+        "notes": [{"kind": n.kind, "properties": n.properties, "elements": n.elements} for n in prediction.notes],
         "prefilter": passed,
     }
 
 
-def flat_members(name: str, members: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Values of an ensemble's members as the store has them."""
-    prop = PROPERTIES[name]
-    return members if prop.rank == 0 else np.concatenate([flat(prop, member) for member in members])
-
-
-def failures_table(entries: Iterable[tuple[Frame, str]]) -> pa.Table:
-    """Frames that gave no prediction, with the reason."""
+def failures_table(entries: Iterable[tuple[InputStructure | Failure, Failure]]) -> pa.Table:
+    """Inputs that gave no prediction, each with its failure."""
     rows = [
         {
-            "id": frame.id,
-            "source": frame.source,
-            "index": frame.index,
-            "reason": reason,
-            "input_digest": frame_digest(frame),
-            "readable": frame.atoms is not None,
+            "id": entry.id,
+            "source": entry.source,
+            "index": entry.index,
+            "reason": failure.reason,
+            "kind": failure.kind,
+            "elements": failure.elements,
+            "input_digest": input_digest(entry),
+            "readable": isinstance(entry, InputStructure),
         }
-        for frame, reason in entries
+        for entry, failure in entries
     ]
     return pa.Table.from_pylist(rows, schema=FAILED)
 
@@ -129,15 +160,15 @@ def structure_digest(atoms: ase.Atoms) -> str:
     return hashed.hexdigest()
 
 
-def frame_digest(frame: Frame) -> str:
+def input_digest(entry: InputStructure | Failure) -> str:
     """Digest of the structure, or of the problem where there is none."""
-    if frame.atoms is not None:
-        return structure_digest(frame.atoms)
-    return hashlib.blake2b((frame.problem or "").encode(), digest_size=8).hexdigest()
+    if isinstance(entry, InputStructure):
+        return structure_digest(entry.atoms)
+    return hashlib.blake2b(entry.problem.encode(), digest_size=8).hexdigest()
 
 
-def frame_key(identity: str, source: str, index: int, readable: bool) -> bytes:
-    """Eight bytes by which a store knows a frame again.
+def input_key(identity: str, source: str, index: int, readable: bool) -> bytes:
+    """Eight bytes by which a store knows an input again.
 
     A crystal is known by its id, which is unique in a collection; what could not be read by its place, since its id
     may be that of another (a duplicate is such a problem).
@@ -146,6 +177,6 @@ def frame_key(identity: str, source: str, index: int, readable: bool) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def key_of(frame: Frame) -> bytes:
-    """Key of a frame, see `frame_key`."""
-    return frame_key(frame.id, frame.source, frame.index, frame.atoms is not None)
+def key_of(entry: InputStructure | Failure) -> bytes:
+    """Key of an input, see `input_key`."""
+    return input_key(entry.id, entry.source, entry.index, isinstance(entry, InputStructure))

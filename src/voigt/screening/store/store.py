@@ -7,7 +7,10 @@
     DIR/lock                         held by the process that writes
 
 The parts alone say what is done: a part is written under another name and renamed, its failures before it. Nothing
-needs to be repaired after a kill at any moment; what it left half done is swept away by the next run.
+needs to be repaired after a kill at any moment; what it left half done is removed by the next run.
+
+Parts of version 0.1 lack the columns `notes` of results, `kind` and `elements` of failures. Such a store is taken up
+like any other: its parts stay as they are, new ones have all columns.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator, Mapping, Set
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,14 +34,11 @@ import pyarrow.parquet as pq
 from voigt import __version__
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
-from voigt.screening.compute import Outcome, peak_mib
-from voigt.screening.job import differences
-from voigt.screening.store.rows import FAILED, frame_key
+from voigt.screening.store.manifest import MANIFEST, load_manifest
+from voigt.screening.store.parts import failed_parts, result_parts
+from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib
 
-FORMAT = 1
-MANIFEST = "manifest.json"
-SECONDS = 30.0
-"""Between two updates of the counts in the manifest."""
+SECONDS = 30.0  # between two updates of the counts in the manifest
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Store:
     manifest
         Content of manifest.json.
     done
-        Keys of all frames that are in the parts or failed, see `rows.frame_key`, with their digests.
+        Keys of all inputs that are in the parts or failed, see `rows.input_key`, with their digests.
     failed_keys
         Those of them that failed.
     damaged
@@ -68,7 +68,7 @@ class Store:
     damaged: list[str] = field(default_factory=list)
     complete: bool = False
     _next: int = 0
-    _told: float = 0.0
+    _saved_at: float = 0.0
 
     @property
     def session(self) -> dict[str, Any]:
@@ -79,10 +79,7 @@ class Store:
     def write(self, outcome: Outcome) -> None:
         """Add one part; when this returns, it is on disk.
 
-        Raises
-        ------
-        OutputError
-            It cannot be written; the store is as before.
+        Raises OutputError: it cannot be written; the store is as before.
         """
         start = time.perf_counter()
         name = f"part-{self._next:06d}.parquet"
@@ -96,16 +93,13 @@ class Store:
         self.manifest["failed"] += outcome.failures.num_rows
         self.session["peak_mib"]["worker"] = round(max(self.session["peak_mib"]["worker"], outcome.peak_mib))
         self.worked({**outcome.seconds, "writing": time.perf_counter() - start})
-        if time.monotonic() - self._told > SECONDS:
+        if time.monotonic() - self._saved_at > SECONDS:
             self.save()
 
     def withdraw(self, keys: Set[bytes]) -> None:
         """Forget failures whose inputs have changed or are gone.
 
-        Raises
-        ------
-        OutputError
-            A table of failures cannot be replaced.
+        Raises OutputError: a table of failures cannot be replaced.
         """
         for path in failed_parts(self.folder) if keys else ():
             table = _read(path)
@@ -134,7 +128,7 @@ class Store:
         with atomic_write(self.folder / MANIFEST) as stream:
             json.dump(self.manifest, stream, indent=1)
             stream.write("\n")
-        self._told = time.monotonic()
+        self._saved_at = time.monotonic()
 
 
 @contextmanager
@@ -165,14 +159,16 @@ def open_store(
     folder = Path(folder)
     manifest_file = folder / MANIFEST
     try:
-        if folder.is_dir() and not manifest_file.exists() and _foreign(folder):
+        # What a screening leaves that was killed before it had a manifest is no reason to refuse.
+        names = [] if manifest_file.exists() or not folder.is_dir() else [entry.name for entry in folder.iterdir()]
+        if any(name not in ("parts", "failed", "lock") and not name.startswith(f".{MANIFEST}.") for name in names):
             raise InputError(f"{folder} is not empty and holds no screening; give a new folder to -o")
         for part in ("parts", "failed"):
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
     with _locked(folder):
-        manifest = _load_manifest(folder, job, collection)
+        manifest = load_manifest(folder, job, collection)
         store = Store(folder, manifest)
         _sweep(folder)
         noted = (manifest["crystals"], manifest["failed"])
@@ -187,96 +183,17 @@ def open_store(
         try:
             yield store
         except BaseException:
-            _try_to_save(store)
+            with suppress(OutputError):  # a full disk must not hide the error that ended the run
+                store.save()
             raise
-
-
-def read_manifest(folder: str | Path) -> dict[str, Any]:
-    """Content of a screening's manifest.json.
-
-    Raises
-    ------
-    InputError
-        There is none, it is damaged, or of another release.
-    """
-    path = Path(folder) / MANIFEST
-    try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = manifest["format"]
-    except FileNotFoundError as error:
-        raise InputError(f"{folder} holds no screening (no {MANIFEST}); give the folder of -o") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read ({error}); screen into a new folder") from error
-    if version != FORMAT:
-        raise InputError(
-            f"{path} has format {version}, this release of voigt reads {FORMAT}; install the release that wrote it "
-            "or screen into a new folder"
-        )
-    return manifest
-
-
-def result_parts(folder: str | Path) -> list[Path]:
-    """Parts with results, in the order in which they were written."""
-    return sorted((Path(folder) / "parts").glob("part-*.parquet"))
-
-
-def failed_parts(folder: str | Path) -> list[Path]:
-    """Tables of failures that belong to a part; one without its part was left by a kill and does not count."""
-    folder = Path(folder)
-    found = sorted((folder / "failed").glob("part-*.parquet"))
-    return [path for path in found if (folder / "parts" / path.name).exists()]
-
-
-def write_failures(store: Store) -> None:
-    """Gather all failures in DIR/failed.csv (id, source, index, reason).
-
-    Raises
-    ------
-    OutputError
-        It cannot be written.
-    """
-    with atomic_write(store.folder / "failed.csv") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(("id", "source", "index", "reason"))
-        for path in failed_parts(store.folder):
-            rows = _read(path).to_pylist()
-            table.writerows((row["id"], row["source"], row["index"], row["reason"]) for row in rows)
-
-
-def _write_table(table: pa.Table, path: Path) -> None:
-    with atomic_write(path, "wb") as stream:
-        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
-
-
-def _read(path: Path) -> pa.Table:
-    """A part, all of it, so that its checksums are verified; one thread is quicker for a table this small."""
-    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
-
-
-def _row_key(row: Mapping[str, Any]) -> bytes:
-    return frame_key(row["id"], row["source"], row["index"], row["readable"])
-
-
-def _foreign(folder: Path) -> bool:
-    """Whether there is anything that no screening left, killed before it had a manifest."""
-    names = [entry.name for entry in folder.iterdir()]
-    return any(name not in ("parts", "failed", "lock") and not name.startswith(f".{MANIFEST}.") for name in names)
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what a kill left behind: files half written, failures whose part never came."""
-    left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
-    left += sorted(set((folder / "failed").glob("part-*.parquet")) - set(failed_parts(folder)))
-    try:
-        for path in left:
-            path.unlink()
-    except OSError as error:
-        raise OutputError(f"cannot remove {path}: {error.strerror or error}; choose another folder") from error
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder against other processes; the system lets go of it when this one ends, however it ends."""
+    """Hold a folder against other processes; the system releases it when this one ends, however it ends.
+
+    Raises InputError: another process holds it; OutputError: the lock cannot be written.
+    """
     try:
         handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
@@ -305,19 +222,42 @@ def _hold(handle: int, folder: Path) -> None:
         raise OutputError(f"cannot write {folder}: {reason}; free space or choose another folder") from error
 
 
-def _load_manifest(folder: Path, job: Mapping[str, Any], collection: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of the folder, checked against the job, or a new one."""
-    if not (folder / MANIFEST).exists():
-        counts = {"state": "running", "crystals": 0, "failed": 0}
-        start = {"format": FORMAT, "job": dict(job), "collection": dict(collection)}
-        return {**start, **counts, "sessions": []}
-    manifest = read_manifest(folder)
-    changed = differences(manifest["job"], job)
-    if changed:
-        raise InputError(
-            f"{folder} holds a screening of another job ({'; '.join(changed)}); give the same options or a new folder"
-        )
-    return manifest
+def write_failures(store: Store) -> None:
+    """Gather all failures in DIR/failed.csv (id, source, index, reason).
+
+    Raises OutputError: it cannot be written.
+    """
+    with atomic_write(store.folder / "failed.csv") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(("id", "source", "index", "reason"))
+        for path in failed_parts(store.folder):
+            rows = _read(path).to_pylist()
+            table.writerows((row["id"], row["source"], row["index"], row["reason"]) for row in rows)
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    with atomic_write(path, "wb") as stream:
+        pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
+
+
+def _read(path: Path) -> pa.Table:
+    """A part, all of it, so that its checksums are verified; one thread is quicker for a table this small."""
+    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
+
+
+def _row_key(row: Mapping[str, Any]) -> bytes:
+    return input_key(row["id"], row["source"], row["index"], row["readable"])
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what a kill left behind: files half written, failures whose part never came."""
+    left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
+    left += sorted(set((folder / "failed").glob("part-*.parquet")) - set(failed_parts(folder)))
+    try:
+        for path in left:
+            path.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot remove {path}: {error.strerror or error}; choose another folder") from error
 
 
 def _load_parts(store: Store) -> None:
@@ -340,16 +280,16 @@ def _load_parts(store: Store) -> None:
 def _load_part(store: Store, path: Path, failed: Path) -> None:
     results = _read(path)
     failures = _read(failed) if failed.exists() else FAILED.empty_table()
-    found = {
-        frame_key(identity, "", 0, True): bytes.fromhex(digest)
+    keys = {
+        input_key(identity, "", 0, True): bytes.fromhex(digest)
         for identity, digest in zip(results["id"].to_pylist(), results["input_digest"].to_pylist(), strict=True)
     }
     failed_keys = set()
     for row in failures.to_pylist():
         key = _row_key(row)
-        found[key] = bytes.fromhex(row["input_digest"])
+        keys[key] = bytes.fromhex(row["input_digest"])
         failed_keys.add(key)
-    store.done |= found
+    store.done |= keys
     store.failed_keys |= failed_keys
     store.manifest["crystals"] += results.num_rows
     store.manifest["failed"] += failures.num_rows
@@ -378,14 +318,6 @@ def _put_aside(store: Store, path: Path, failed: Path, error: Exception) -> None
         reason = trouble.strerror or trouble
         raise OutputError(f"{path} is damaged ({error}) and cannot be put aside: {reason}") from error
     store.damaged.append(f"{path} is damaged and was put aside; its crystals are computed again")
-
-
-def _try_to_save(store: Store) -> None:
-    """Note how far it came; a full disk must not hide the error that ended the run."""
-    try:
-        store.save()
-    except OutputError:
-        return
 
 
 def _time(moment: datetime) -> str:

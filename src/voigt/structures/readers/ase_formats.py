@@ -1,4 +1,4 @@
-"""Formats that ASE parses whole: CIF, POSCAR, vasprun.xml and ASE databases."""
+"""Formats that ASE parses whole: CIF, vasprun.xml and ASE databases."""
 
 from __future__ import annotations
 
@@ -13,35 +13,29 @@ from typing import TYPE_CHECKING
 
 import ase
 import numpy as np
-from ase.io.cif import CIFBlock, parse_cif
 
 from voigt.errors import InputError
-from voigt.structures.readers.parsed import Parsed, attempt
+from voigt.structures.inputs import Input
+from voigt.structures.readers.failures import attempt
 
 if TYPE_CHECKING:
     from ase.db.core import Database
     from ase.db.row import AtomsRow
+    from ase.io.cif import CIFBlock
 
 ROWS_AT_ONCE = 500
 """Rows of a database that are in memory together."""
 
 
-class _NamedText(io.StringIO):
-    """ASE looks for a POTCAR beside the POSCAR whose elements it lacks, and needs the name for that."""
-
-    def __init__(self, text: str, name: str) -> None:
-        super().__init__(text)
-        self.name = name
-
-
-def read_cif(text: str) -> Iterator[Parsed]:
+def read_cif(text: str) -> Iterator[Input]:
     """Every data block of a CIF that holds a structure; blocks without one (journal data) are passed over."""
+    from ase.io.cif import parse_cif
 
     def build(block: CIFBlock) -> ase.Atoms:
         with warnings.catch_warnings():  # on crystal systems that ASE need not interpret
             warnings.simplefilter("ignore")
             atoms = block.get_atoms()
-        _note_lost_sites(atoms, block)
+        _record_lost_sites(atoms, block)
         return atoms
 
     for block in parse_cif(io.StringIO(text), "ase"):
@@ -49,7 +43,7 @@ def read_cif(text: str) -> Iterator[Parsed]:
             yield attempt(partial(build, block), "CIF")
 
 
-def _note_lost_sites(atoms: ase.Atoms, block: CIFBlock) -> None:
+def _record_lost_sites(atoms: ase.Atoms, block: CIFBlock) -> None:
     """Enter in info["occupancy"] each site that ASE dropped because another element already sits there."""
     kinds = atoms.arrays.get("spacegroup_kinds")
     if kinds is None:
@@ -65,29 +59,7 @@ def _note_lost_sites(atoms: ase.Atoms, block: CIFBlock) -> None:
                 occupancy[str(lost)] = {atoms.symbols[nearest]: 1.0, sites.symbols[lost]: 1.0}
 
 
-def read_poscar(text: str, name: str) -> Iterator[Parsed]:
-    """The one structure of a POSCAR or CONTCAR; `name` is its path, beside which a POTCAR may lie."""
-    from ase.io.vasp import read_vasp
-
-    def build() -> ase.Atoms:
-        lines = text.splitlines()
-        if len(lines) < 8:
-            raise InputError("is cut short: a POSCAR has at least 8 lines; complete it")
-        symbols, counts = lines[5].split(), lines[6].split("!")[0].split()
-        if not symbols or not counts:
-            raise InputError("has no elements or numbers in lines 6 and 7; give both, as VASP 5 does")
-        if not symbols[0].isdigit() and len(symbols) != len(counts):
-            found = f"names {len(symbols)} elements in line 6 but {len(counts)} numbers in line 7"
-            raise InputError(f"{found}; make them agree")
-        if symbols[0].isdigit() and not Path(name).parent.is_dir():
-            raise InputError("names no elements; write them in line 6, before the numbers of atoms")
-        atoms: ase.Atoms = read_vasp(_NamedText(text, name))
-        return atoms
-
-    yield attempt(build, "POSCAR")
-
-
-def read_vasprun(text: str) -> Iterator[Parsed]:
+def read_vasprun(text: str) -> Iterator[Input]:
     """The last ionic step of a vasprun.xml."""
     from ase.io.vasp import read_vasp_xml
 
@@ -101,7 +73,7 @@ def read_vasprun(text: str) -> Iterator[Parsed]:
     yield attempt(build, "vasprun.xml")
 
 
-def read_database(path: Path, kind: str) -> Iterator[Parsed]:
+def read_database(path: Path, kind: str) -> Iterator[Input]:
     """Rows of an ASE database in the order of their ids, one by one; `kind` is "db" (SQLite) or "json".
 
     Key-value pairs and data of a row become info.
@@ -140,6 +112,6 @@ def _rows(database: Database) -> Iterator[AtomsRow]:
 def _require_systems_table(path: Path) -> None:
     """Refuse a database of another program: ASE would add its own tables to it."""
     with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'systems'").fetchone()
-    if found is None:
+        table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'systems'").fetchone()
+    if table is None:
         raise InputError("is an SQLite file but no ASE database; give one that ase.db wrote")

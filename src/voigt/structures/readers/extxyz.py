@@ -1,6 +1,6 @@
-"""Extended XYZ, frame by frame: ASE parses each frame, this module finds where frames begin and end.
+"""Extended XYZ, structure by structure: ASE parses each, this module finds where they begin and end.
 
-A broken frame is named with its lines and the frames around it are delivered. Memory holds one frame.
+A broken structure is named with its lines, and those around it are delivered. Memory holds one at a time.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 
 import ase
 from ase.data import atomic_numbers
-from ase.io.extxyz import key_val_str_to_dict, read_xyz
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.readers.parsed import ID_KEYS, Parsed, attempt, own_id
+from voigt.structures.inputs import ID_KEYS, Input, InputStructure, id_in
+from voigt.structures.readers.failures import attempt, unreadable
 
 LABEL = "extended XYZ"
 _PROPERTIES = re.compile(r'(?:^|\s)Properties=["\']?([^\s"\']+)')
@@ -55,8 +55,8 @@ class _Lines:
                 return
 
 
-def read_extxyz(lines: Iterable[str]) -> Iterator[Parsed]:
-    """Frames of an extended XYZ text, broken ones as problems.
+def read_extxyz(lines: Iterable[str]) -> Iterator[Input]:
+    """Structures of an extended XYZ text, broken ones as failures.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def read_extxyz(lines: Iterable[str]) -> Iterator[Parsed]:
 
     Yields
     ------
-    Parsed
+    InputStructure or Failure
         Atoms exactly as `ase.io.extxyz.read_xyz` builds them, except that ids stay text ("0012" remains "0012").
     """
     source = _Lines(lines)
@@ -78,7 +78,7 @@ def read_extxyz(lines: Iterable[str]) -> Iterator[Parsed]:
         if count is None:
             yield _lost_stretch(source, line)
         else:
-            yield _frame(source, line, count)
+            yield _structure(source, line, count)
 
 
 def _lone_integer(line: str) -> int | None:
@@ -86,7 +86,7 @@ def _lone_integer(line: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _starts_frame(source: _Lines) -> bool:
+def _starts_structure(source: _Lines) -> bool:
     """Whether a lone integer and then a comment with Lattice= come next."""
     line = source.take()
     if line is None:
@@ -96,48 +96,47 @@ def _starts_frame(source: _Lines) -> bool:
     return following is not None and "Lattice=" in following
 
 
-def _skip_to_frame(source: _Lines) -> None:
-    while not _starts_frame(source):
+def _skip_to_structure(source: _Lines) -> None:
+    while not _starts_structure(source):
         if source.take() is None:
             return
 
 
-def _lost_stretch(source: _Lines, line: str) -> Parsed:
+def _lost_stretch(source: _Lines, line: str) -> Input:
     first = source.number
     comment = line if "Lattice=" in line else source.peek() or ""
-    _skip_to_frame(source)
-    return Parsed(
-        problem=f"lines {first} to {source.number} are not a frame: expected the number of atoms in line {first}, "
+    _skip_to_structure(source)
+    return unreadable(
+        f"lines {first} to {source.number} are not a frame: expected the number of atoms in line {first}, "
         f"found '{line.strip()[:60]}'; write the number of atoms, alone, in that line",
-        id=_id_of(comment),
+        _id_of(comment),
     )
 
 
-def _frame(source: _Lines, count_line: str, count: int) -> Parsed:
+def _structure(source: _Lines, count_line: str, count: int) -> Input:
     first = source.number
     comment = source.take()
     if comment is None:
-        return Parsed(problem=f"the file ends after line {first}; complete or remove this frame")
+        return unreadable(f"the file ends after line {first}; complete or remove this frame")
     rows: list[str] = []
     while len(rows) < count and (row := source.take()) is not None:
         if "Lattice=" in row:
             source.give_back(row)
             break
         rows.append(row)
-    # The number of atoms of the next frame may have been taken for a row of this one, or for its comment.
+    # The number of atoms of the next structure may have been taken for a row of this one, or for its comment.
     following = source.peek()
     if following is not None and "Lattice=" in following and _lone_integer(rows[-1] if rows else comment) is not None:
         source.give_back(rows.pop() if rows else comment)
     elif len(rows) == count:
-        return _complete_frame(source, count_line, comment, rows, first)
+        return _complete_structure(source, count_line, comment, rows, first)
     follow = f"{len(rows)} follow, up to line {source.number}" if rows else "none follow"
-    return Parsed(
-        problem=f"line {first} promises {count} atoms, but {follow}; correct the number or complete the frame",
-        id=_id_of(comment),
+    return unreadable(
+        f"line {first} promises {count} atoms, but {follow}; correct the number or complete the frame", _id_of(comment)
     )
 
 
-def _complete_frame(source: _Lines, count_line: str, comment: str, rows: list[str], first: int) -> Parsed:
+def _complete_structure(source: _Lines, count_line: str, comment: str, rows: list[str], first: int) -> Input:
     vectors = []
     while (line := source.peek()) is not None and line.lstrip().startswith("VEC"):
         vectors.append(line)
@@ -145,15 +144,17 @@ def _complete_frame(source: _Lines, count_line: str, comment: str, rows: list[st
     source.skip_blank()
     line = source.peek()
     if line is not None and rows and _lone_integer(line) is None and _is_row_like(source, rows[-1]):
-        _skip_to_frame(source)
-        return Parsed(
-            problem=f"line {first} promises {len(rows)} atoms, but more follow, up to line {source.number}; correct "
+        _skip_to_structure(source)
+        return unreadable(
+            f"line {first} promises {len(rows)} atoms, but more follow, up to line {source.number}; correct "
             "the number or remove the surplus",
-            id=_id_of(comment),
+            _id_of(comment),
         )
     match = _PROPERTIES.search(comment)
 
     def build() -> ase.Atoms:
+        from ase.io.extxyz import read_xyz
+
         if match is not None:
             _check_columns(match.group(1), rows, first + 2)
         text = "".join([count_line, comment, *rows, *vectors])
@@ -161,14 +162,14 @@ def _complete_frame(source: _Lines, count_line: str, comment: str, rows: list[st
         return atoms
 
     parsed = attempt(build, LABEL)
-    if parsed.problem is None:
+    if isinstance(parsed, InputStructure):
         return parsed
     problem = (match and _bad_value(match.group(1), rows, first + 2)) or parsed.problem
-    return Parsed(problem=problem, id=_id_of(comment))
+    return unreadable(problem, _id_of(comment))
 
 
 def _is_row_like(source: _Lines, row: str) -> bool:
-    """Whether the next line has as many columns as `row` and is not the spoilt first line of a frame."""
+    """Whether the next line has as many columns as `row` and is not the broken first line of a structure."""
     line = source.take()
     if line is None:
         return False
@@ -178,6 +179,8 @@ def _is_row_like(source: _Lines, row: str) -> bool:
 
 
 def _parse_comment(comment: str) -> dict[str, Any]:
+    from ase.io.extxyz import key_val_str_to_dict
+
     info: dict[str, Any] = key_val_str_to_dict(comment)
     if any(key in info and not isinstance(info[key], str) for key in ID_KEYS):
         # ASE makes numbers of ids: 0012 would come back as 12, 1e5 as 100000.0.
@@ -185,11 +188,11 @@ def _parse_comment(comment: str) -> dict[str, Any]:
     return info
 
 
-def _id_of(comment: str) -> str | None:
+def _id_of(comment: str) -> str:
     try:
-        return own_id(_parse_comment(comment))
+        return id_in(_parse_comment(comment))
     except Exception:  # a comment that ASE cannot parse may still tell its name
-        return own_id({key: value.strip("\"'") for key, value in _ID.findall(comment)})
+        return id_in({key: value.strip("\"'") for key, value in _ID.findall(comment)})
 
 
 def _columns(properties: str) -> list[tuple[str, str, int]]:
@@ -202,17 +205,17 @@ def _columns(properties: str) -> list[tuple[str, str, int]]:
 def _check_columns(properties: str, rows: list[str], first: int) -> None:
     """Refuse what ASE accepts in silence: surplus columns, and no positions (it takes zeros)."""
     columns = _columns(properties)
-    if not any(name == "pos" and width == 3 for name, _, width in columns):
+    if not any(name == "pos" and count == 3 for name, _, count in columns):
         raise InputError(f"Properties={properties} names no positions; add pos:R:3")
-    expected = sum(width for _, _, width in columns)
+    expected = sum(count for _, _, count in columns)
     for number, row in enumerate(rows, start=first):
-        found = len(row.split())
-        if found != expected:
-            raise InputError(f"line {number} has {found} columns instead of {expected}; correct it or Properties=")
+        width = len(row.split())
+        if width != expected:
+            raise InputError(f"line {number} has {width} columns instead of {expected}; correct it or Properties=")
 
 
 def _bad_value(properties: str, rows: list[str], first: int) -> str | None:
-    """The line and column on which ASE stumbled, if it is a number or an element."""
+    """What is wrong in the first value that is no number or no element, with its line and column."""
     try:
         columns = [(name, kind) for name, kind, width in _columns(properties) for _ in range(width)]
     except InputError:

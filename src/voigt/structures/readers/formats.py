@@ -11,10 +11,12 @@ from pathlib import Path, PurePath
 from typing import TextIO
 
 from voigt.errors import InputError
-from voigt.structures.readers.ase_formats import read_cif, read_database, read_poscar, read_vasprun
+from voigt.structures.inputs import Input
+from voigt.structures.readers.ase_formats import read_cif, read_database, read_vasprun
 from voigt.structures.readers.extxyz import read_extxyz
+from voigt.structures.readers.failures import guard, unreadable
 from voigt.structures.readers.packing import LOOK_AHEAD, unpacked, without_packing
-from voigt.structures.readers.parsed import Parsed, guard
+from voigt.structures.readers.poscar import read_poscar
 from voigt.structures.readers.pymatgen_json import read_json_lines, read_pymatgen_json
 
 LABELS = {
@@ -112,19 +114,19 @@ def holds_structures(promised: str, stream: io.BufferedReader) -> bool:
     return re.search(r'"(?:sites|lattice|structure|cell)"\s*:', head) is not None
 
 
-def parse_file(path: Path) -> Iterator[Parsed]:
+def parse_file(path: Path) -> Iterator[Input]:
     """Structures of one file, packed by gzip, bzip2, xz or not, lazily; OSError if it cannot be opened."""
     with path.open("rb", buffering=0) as stream, unpacked(stream) as content:
         yield from parse_bytes(content, format_of_name(path), path if content.raw is stream else None)
 
 
-def parse_bytes(content: io.BufferedReader, promised: str | None, path: Path | None = None) -> Iterator[Parsed]:
+def parse_bytes(content: io.BufferedReader, promised: str | None, path: Path | None = None) -> Iterator[Input]:
     """Structures of a binary stream that is not packed; arguments as those of `parse_stream`. Closes the stream."""
     with io.TextIOWrapper(content, encoding="utf-8-sig", errors="replace") as text:
         yield from parse_stream(text, promised, path)
 
 
-def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Iterator[Parsed]:
+def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Iterator[Input]:
     """Structures of an open text of a promised format, or of the format that its first lines show.
 
     Parameters
@@ -139,7 +141,7 @@ def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Ite
     head = _head(stream)
     text = "".join(head)
     if not text.strip() and not stream.read(1):
-        yield Parsed(problem="is empty; give a file with at least one structure")
+        yield unreadable("is empty; give a file with at least one structure")
         return
     lines = chain(head, iter(partial(stream.readline, _LARGEST), ""))
     kind = format_of_text(text) if promised is None else promised
@@ -147,10 +149,10 @@ def parse_stream(stream: TextIO, promised: str | None, path: Path | None) -> Ite
         kind = "json_lines"
     if kind is None:
         known = ", ".join(LABELS.values())
-        yield Parsed(problem=f"has an unknown format; give one of {known}, plain or packed by gzip, bzip2 or xz")
+        yield unreadable(f"has an unknown format; give one of {known}, plain or packed by gzip, bzip2 or xz")
     elif kind == "database":
-        found = iter([Parsed(problem=_LONE_DATABASE)]) if path is None else read_database(path, "db")
-        yield from guard(found, LABELS[kind])
+        rows = iter([unreadable(_LONE_DATABASE)]) if path is None else read_database(path, "db")
+        yield from guard(rows, LABELS[kind])
     elif kind == "extxyz":
         yield from guard(read_extxyz(lines), LABELS[kind])
     elif kind == "json_lines":
@@ -168,7 +170,7 @@ def _head(stream: TextIO) -> list[str]:
     return lines
 
 
-def _parse_text(kind: str, head: str, stream: TextIO, path: Path | None) -> Iterator[Parsed]:
+def _parse_text(kind: str, head: str, stream: TextIO, path: Path | None) -> Iterator[Input]:
     text = head + stream.read(_LARGEST)
     if stream.read(1):
         raise InputError(f"holds more than {_LARGEST >> 20} million characters; split it")

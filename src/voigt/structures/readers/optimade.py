@@ -11,7 +11,8 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.readers.parsed import Parsed, attempt
+from voigt.structures.inputs import Input, id_in
+from voigt.structures.readers.failures import attempt
 
 LABEL = "an OPTIMADE structure"
 FIELDS = (
@@ -26,10 +27,10 @@ FIELDS = (
 _INCOMPLETE = {"implicit_atoms": "atoms without positions", "site_attachments": "atoms attached to sites"}
 
 
-def parse_entry(entry: object) -> Parsed:
-    """One entry of a response; whatever is wrong with it becomes its problem."""
-    identity = entry.get("id") if isinstance(entry, Mapping) else None
-    return attempt(lambda: atoms_from_entry(entry), LABEL, None if identity is None else str(identity))
+def parse_entry(entry: object) -> Input:
+    """One entry of a response, as a failure if it gives no structure."""
+    identity = id_in(entry, ("id",)) if isinstance(entry, Mapping) else ""
+    return attempt(lambda: atoms_from_entry(entry), LABEL, identity)
 
 
 def atoms_from_entry(entry: object) -> ase.Atoms:

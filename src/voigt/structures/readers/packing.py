@@ -1,4 +1,4 @@
-"""Files packed by gzip, bzip2 or xz, recognised by their first bytes."""
+"""Files packed by gzip, bzip2 or xz, recognized by their first bytes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def without_packing(path: PurePath) -> PurePath:
 def unpacked(stream: Any) -> Iterator[io.BufferedReader]:
     """A binary stream, or what is packed in it, with a buffer to look ahead; closes the stream.
 
-    `raw` of what is given is `stream` itself if nothing is packed. Of a stream that breaks off all is given that can be
-    unpacked, before the error is raised.
+    `raw` of the result is `stream` itself if nothing is packed. A stream that breaks off gives all that can be unpacked
+    before the error is raised.
     """
     with ExitStack() as stack:
         buffered = stack.enter_context(io.BufferedReader(stream, LOOK_AHEAD))
@@ -49,7 +49,7 @@ def unpacked(stream: Any) -> Iterator[io.BufferedReader]:
 
 
 class _Whole(io.RawIOBase):
-    """Fills what it is asked to fill, and keeps an error until all that came before it has been handed out."""
+    """Fills the whole buffer at each read, and raises an error only after all data before it were read."""
 
     def __init__(self, packed: Any) -> None:
         self._packed = packed

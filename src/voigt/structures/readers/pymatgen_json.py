@@ -14,13 +14,14 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.readers.parsed import ID_KEYS, Parsed, attempt, load_json, own_id
+from voigt.structures.inputs import ID_KEYS, Input, id_in
+from voigt.structures.readers.failures import attempt, load_json, unreadable
 
 LABEL = "pymatgen JSON"
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?![a-z])")
 
 
-def read_pymatgen_json(text: str) -> Iterator[Parsed]:
+def read_pymatgen_json(text: str) -> Iterator[Input]:
     """Structures of a JSON text: one `Structure.as_dict()` or a list of them.
 
     A document that wraps one as `{"structure": {...}, "material_id": ...}`, as the Materials Project serves it,
@@ -31,27 +32,27 @@ def read_pymatgen_json(text: str) -> Iterator[Parsed]:
         yield _parse_entry(entry)
 
 
-def read_json_lines(lines: Iterable[str]) -> Iterator[Parsed]:
+def read_json_lines(lines: Iterable[str]) -> Iterator[Input]:
     """Structures of a text with one JSON document a line, each as `read_pymatgen_json` takes it; blank lines are none.
 
-    A line that is no JSON becomes a problem; the others are read.
+    A line that is no JSON becomes a failure; the others are read.
     """
     for number, line in enumerate(lines, start=1):
         if line.strip():
             yield _parse_line(number, line)
 
 
-def _parse_line(number: int, line: str) -> Parsed:
+def _parse_line(number: int, line: str) -> Input:
     try:
         entry = load_json(line)
     except ValueError as error:
         reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        return Parsed(problem=f"line {number} is no JSON document ({reason}); write one structure a line")
+        return unreadable(f"line {number} is no JSON document ({reason}); write one structure a line")
     return _parse_entry(entry)
 
 
-def _parse_entry(entry: object) -> Parsed:
-    return attempt(partial(atoms_from_dict, entry), LABEL, own_id(entry) if isinstance(entry, Mapping) else None)
+def _parse_entry(entry: object) -> Input:
+    return attempt(partial(atoms_from_dict, entry), LABEL, id_in(entry) if isinstance(entry, Mapping) else "")
 
 
 def atoms_from_dict(entry: object) -> ase.Atoms:

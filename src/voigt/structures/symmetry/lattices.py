@@ -12,6 +12,7 @@ import spglib
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.structures.symmetry.spglib_answers import answer
 
 Kind = Literal["none", "niggli", "primitive"]
 
@@ -44,7 +45,7 @@ def volume_of(cell: NDArray[np.float64]) -> NDArray[np.float64]:
 def standard_lattice(
     atoms: ase.Atoms, kind: Kind, symprec: float = 1e-3, primitive: NDArray[np.float64] | None = None
 ) -> NDArray[np.float64]:
-    """Lattice vectors that describe a crystal, in its own Cartesian axes: nothing is rotated.
+    """Lattice vectors that describe a crystal, in its Cartesian axes: nothing is rotated.
 
     The integer combinations depend on lengths and angles only, so that turning or mirroring a crystal turns or
     mirrors its standard lattice; it keeps the handedness of the input cell.
@@ -56,7 +57,7 @@ def standard_lattice(
     kind
         "none": the cell as given. "niggli": the reduced cell of the same lattice, the same for every choice of its
         vectors up to a symmetry of the lattice. "primitive": the reduced cell of the lattice of all translations
-        that map the crystal onto itself, the same for supercells and centred cells too.
+        that map the crystal onto itself, the same for supercells and centered cells too.
     symprec
         Distance in Angstrom below which atoms coincide. Lengths and angles of the lattice count as equal up to a
         strain of 0.001, or of symprec over the size of the cell where that is more.
@@ -86,16 +87,15 @@ def _primitive(
     """Basis of all translations of a crystal, chosen by its relation to the input cell alone."""
     if known is None:
         described = (atoms.cell.array, atoms.get_scaled_positions(wrap=True), atoms.numbers)
-        try:
-            found = spglib.standardize_cell(described, to_primitive=True, no_idealize=True, symprec=symprec)
-        except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
-            found = None
-        known = None if found is None else np.asarray(found[0], dtype=np.float64)
+        standard = answer(spglib.standardize_cell, described, to_primitive=True, no_idealize=True, symprec=symprec)
+        known = None if standard is None else np.asarray(standard[0], dtype=np.float64)
+    # The input cell is an integer combination of primitive vectors; 0.5 stands for no result.
     exact = np.full((3, 3), 0.5) if known is None else cell @ np.linalg.inv(known)
     relation = np.rint(exact)
     if not np.all(np.abs(exact - relation) < 0.1):
         raise InputError(f"no primitive cell found for {atoms.get_chemical_formula()}; try another --symprec")
-    # spglib may choose another primitive basis for a rotated copy: the Hermite form makes the choice our own.
+    # spglib may choose another primitive basis for a rotated copy. The Hermite form of the relation is the same for all
+    # bases of the primitive lattice, so that the choice depends on the input cell alone.
     return np.linalg.inv(_hermite(relation.astype(np.int64)).T.astype(np.float64)) @ cell
 
 
@@ -136,10 +136,7 @@ def _reduction(cell: NDArray[np.float64], strain: float, symprec: float = 0.0) -
 
 def _integer_basis(cell: NDArray[np.float64], reduce: Callable[..., Any], eps: float) -> NDArray[np.int64] | None:
     """T such that columns L T are what spglib reduces a cell to, up to the sign; None where it fails."""
-    try:
-        reduced = reduce(cell, eps=eps)
-    except spglib.SpglibError:
-        reduced = None
+    reduced = answer(reduce, cell, eps=eps)
     if reduced is None:
         return None
     exact = np.linalg.inv(cell.T) @ reduced.T
@@ -193,18 +190,18 @@ def lattice_group(lattice: NDArray[np.float64], tolerance: float) -> LatticeGrou
     """Reduce a lattice (rows) and find its group; the tolerance is halved until the operations form one."""
     basis = _reduction(lattice, tolerance)
     reduced = lattice.T @ basis
-    found, deviation, border = _other_bases(reduced.T @ reduced, tolerance)
-    inside = found[deviation < tolerance]
+    candidates, deviation, border = _other_bases(reduced.T @ reduced, tolerance)
+    inside = candidates[deviation < tolerance]
     closed = tolerance
     while not is_group(inside):
         closed /= 2
-        inside = found[deviation < closed]
-    # The identity first, the rest in an order of its own.
+        inside = candidates[deviation < closed]
+    # The identity first, the rest by their keys, so that the order does not depend on the search.
     moved = np.any(inside != np.eye(3, dtype=np.int64), axis=(1, 2))
     return LatticeGroup(
         basis=basis,
         operations=inside[np.lexsort((_keys(inside), moved))],
-        nearly=len(found),
+        nearly=len(candidates),
         border=border and bool(np.abs(basis).sum() == 3),
     )
 
@@ -222,11 +219,13 @@ def _other_bases(gram: NDArray[np.float64], tolerance: float) -> tuple[NDArray[n
         tolerance is a tie, which the reduction breaks by further rules.
     """
     wide = NEARLY * tolerance
+    # An operation maps each edge onto a lattice vector of the same length: candidates for the three edges first, then
+    # triples of them with the angles of the cell.
     products = _VECTORS @ gram @ _VECTORS.T
-    squares, own = products.diagonal(), gram.diagonal()[:, None]
+    squares, edges = products.diagonal(), gram.diagonal()[:, None]
     # Strain E changes |v|^2 - |l|^2 by 2 tr E (v v.T - l l.T): the least that makes v as long as edge l.
-    change = np.sqrt(np.maximum(squares**2 + own**2 - 2 * (gram @ _VECTORS.T) ** 2, 1e-300))
-    strains = np.abs(squares - own) / (2 * change)  # (3, 124)
+    change = np.sqrt(np.maximum(squares**2 + edges**2 - 2 * (gram @ _VECTORS.T) ** 2, 1e-300))
+    strains = np.abs(squares - edges) / (2 * change)  # (3, 124)
     places = [np.flatnonzero(row < wide) for row in strains]
     axes = np.ix_(*places)
     stretched = np.maximum(np.maximum(strains[0][axes[0]], strains[1][axes[1]]), strains[2][axes[2]])
@@ -257,11 +256,11 @@ def _keys(operations: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.asarray(operations.reshape(*operations.shape[:-2], 9) @ weights)
 
 
-def find_operations(group: NDArray[np.int64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+def find_operations(group: NDArray[np.int64], matrices: NDArray[np.int64]) -> NDArray[np.int64]:
     """Place of each matrix in the group, -1 where it is not there."""
     keys = _keys(group)
     order = np.argsort(keys)
-    searched = _keys(wanted)
+    searched = _keys(matrices)
     places = order[np.searchsorted(keys, searched, sorter=order).clip(max=len(keys) - 1)]
     return np.where(keys[places] == searched, places, -1)
 

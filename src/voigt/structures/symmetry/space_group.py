@@ -12,7 +12,10 @@ import spglib
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
-from voigt.structures.symmetry.operations import SameKind, SpaceGroup, search_operations, squared_distances
+from voigt.structures.symmetry.matching import SameKind, squared_distances
+from voigt.structures.symmetry.naming import SpaceGroup
+from voigt.structures.symmetry.search import search_operations
+from voigt.structures.symmetry.spglib_answers import answer
 
 _SYSTEM_LIMITS = (
     (2, "triclinic"),
@@ -33,7 +36,7 @@ NEAR = 4.0
 
 @dataclass(frozen=True)
 class Description:
-    """What spglib is given: cell (rows), fractional positions, kinds of atoms."""
+    """The input of spglib: cell (rows), fractional positions, kinds of atoms."""
 
     cell: NDArray[np.float64]
     fractional: NDArray[np.float64]
@@ -48,14 +51,11 @@ class Description:
             It finds no space group (atoms on top of each other, or a tolerance too large for the cell).
         """
         crystal: Any = (self.cell, self.fractional, self.numbers)  # spglib's annotations know lists only
-        try:
-            found = spglib.get_symmetry_dataset(crystal, symprec=symprec)
-        except spglib.SpglibError:  # raised instead of returning None once phonopy has been imported
-            found = None
-        if found is None:
+        dataset = answer(spglib.get_symmetry_dataset, crystal, symprec=symprec)
+        if dataset is None:
             formula = ase.Atoms(numbers=self.numbers).get_chemical_formula()
             raise InputError(f"no space group found for {formula}; try another --symprec")
-        return found
+        return dataset
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Symmetry:
     primitive
         (3, 3) rows are vectors of some primitive cell, in the axes of the input cell, Angstrom.
     symprec
-        Tolerance with which all this was found, Angstrom.
+        Tolerance of the search, Angstrom.
     described
         The crystal, for what is sought only when it is read.
     """
@@ -107,8 +107,8 @@ class Symmetry:
 
     @cached_property
     def _site_labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        found = self.described.dataset(self.symprec)
-        return tuple(found.wyckoffs), tuple(found.site_symmetry_symbols)
+        dataset = self.described.dataset(self.symprec)
+        return tuple(dataset.wyckoffs), tuple(dataset.site_symmetry_symbols)
 
     @property
     def centrosymmetric(self) -> bool:
@@ -124,8 +124,8 @@ def crystal_system(number: int) -> str:
 def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     """Find the space group, as spglib does but quicker, and attach atom permutations.
 
-    Crystals of lattices of high symmetry are searched by `symmetry.operations`; the others, and whatever is
-    near the tolerance, are left to spglib.
+    Crystals of lattices of high symmetry are searched by `symmetry.search`; spglib searches the others,
+    and those near the tolerance.
 
     Parameters
     ----------
@@ -138,6 +138,13 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     ------
     InputError
         spglib finds no space group (atoms on top of each other, or a tolerance too large for the cell).
+
+    Examples
+    --------
+    >>> from voigt.structures import read_one
+    >>> symmetry = find_symmetry(read_one("examples/NaCl.cif"))
+    >>> symmetry.international, symmetry.orbits.tolist()
+    ('Fm-3m', [0, 0, 0, 0, 4, 4, 4, 4])
     """
     cell = np.array(atoms.cell.array, dtype=np.float64)
     try:

@@ -1,0 +1,145 @@
+"""What programs read of trouble: a `Failure` instead of a result, a `Note` beside one.
+
+Sentences are for people; code branches on `kind` and reads `properties` and `elements`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Literal
+
+Kind = Literal[
+    "unreadable",
+    "duplicate_id",
+    "unseen_elements",
+    "unknown_functional",
+    "no_symmetry",
+    "memory",
+    "not_finite",
+    "crashed",
+    "likely_metal",
+    "disagreement",
+    "canonical_axes",
+    "contradiction",
+    "unusable_born",
+    "mixed_functionals",
+    "not_relaxed",
+    "unstable_modes",
+    "not_neutral",
+    "processing",
+    "set_aside",
+    "no_axis",
+]
+
+MEANING: Mapping[Kind, str] = MappingProxyType(
+    {
+        "unreadable": "no sound structure",
+        "duplicate_id": "id of an earlier structure",
+        "unseen_elements": "elements outside the training set of a model",
+        "unknown_functional": "functional that a model does not know",
+        "no_symmetry": "no space group or canonical axes found",
+        "memory": "not enough memory",
+        "not_finite": "values that are not finite",
+        "crashed": "the computation of this structure crashed",
+        "likely_metal": "probably a metal: the response is defined for insulators only",
+        "disagreement": "the members of an ensemble disagree",
+        "canonical_axes": "canonical axes that react to small changes of the cell",
+        "contradiction": "values of two models that contradict each other",
+        "unusable_born": "Born charges of a project that could not be used",
+        "mixed_functionals": "properties that belong to different functionals",
+        "not_relaxed": "forces on the undisplaced structure",
+        "unstable_modes": "modes with imaginary or vanishing frequency, left out of the permittivity",
+        "not_neutral": "Born charges that do not sum to zero",
+        "processing": "what was done to tensors or force constants",
+        "set_aside": "tensors of a project that are not used",
+        "no_axis": "direction that is not an axis of the permittivity",
+    }
+)
+"""What each kind is in general, for tables that count them."""
+
+INFORMATION: frozenset[Kind] = frozenset({"processing", "set_aside", "no_axis"})
+"""Kinds that tell what was done; all others put a result in doubt."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something to know about a result.
+
+    Attributes
+    ----------
+    kind
+        What it is, a key of `MEANING`: what programs look at.
+    text
+        One sentence for people.
+    properties
+        Properties that it concerns. One of them without a value is missing for this reason.
+    elements
+        Symbols of elements that it is about.
+
+    Examples
+    --------
+    >>> Note("unseen_elements", "Po not in the training set of model 'born'", ("born_charges",), ("Po",)).kind
+    'unseen_elements'
+    """
+
+    kind: Kind
+    text: str
+    properties: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether it puts the result in doubt."""
+        return self.kind not in INFORMATION
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An input without a result.
+
+    Attributes
+    ----------
+    source
+        Path of the file, "-" for standard input, "<memory>" for objects.
+    index
+        Place in the file, from 0.
+    id
+        Identity of the structure.
+    kind
+        What went wrong, a key of `MEANING`.
+    problem
+        What is wrong and what to do, all problems at once.
+    properties
+        Properties that could not be had.
+    elements
+        Symbols of elements that are the reason.
+
+    Examples
+    --------
+    >>> Failure("a.cif", 0, "a", "unreadable", "has no cell; add one").reason
+    'a.cif, frame 0 (id a): has no cell; add one'
+    """
+
+    source: str
+    index: int
+    id: str
+    kind: Kind
+    problem: str
+    properties: tuple[str, ...] = ()
+    elements: tuple[str, ...] = ()
+
+    @property
+    def reason(self) -> str:
+        """One sentence for people: place, id and problem."""
+        return f"{self.source}, frame {self.index} (id {self.id}): {self.problem}"
+
+    def note(self) -> Note:
+        """The same beside a result that lacks `properties`."""
+        names = ", ".join(self.properties)
+        return Note(self.kind, f"{names} not predicted: {self.problem}", self.properties, self.elements)
+
+    def lacking(self, properties: tuple[str, ...]) -> Failure:
+        """The same failure, of these properties."""
+        return replace(self, properties=properties)

@@ -1,0 +1,68 @@
+"""Predictions as CSV: one atom a row if there are Born charges, else one crystal a row."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voigt.files import atomic_write
+from voigt.tensors.properties import PROPERTIES, Property
+from voigt.writers.layout import flat, headings, reduced_formula
+
+if TYPE_CHECKING:
+    from voigt.prediction.result import Prediction
+
+_ATOM = ("id", "atom", "element", *(f"Z{field}{displacement}" for field in "123" for displacement in "123"))
+_CRYSTAL = ("id", "formula", "space_group", "atoms")
+
+
+def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None) -> int:
+    """Write one table, see `voigt.writers.write_predictions`; returns the number of crystals.
+
+    Atoms: id, index from 0, element, Z11, Z12, ... Z33 in e. The first digit is the field (polarization), the second
+    the displacement, in the Cartesian axes of the input. Crystals: id, reduced formula, number of the space group,
+    number of atoms, and every component of every property, named band_gap, eps_inf_xz, piezo_total_y_zx (row y, column
+    zx), elastic_xx_yz. Where one of several models failed, atoms have no rows, crystals empty places.
+    """
+    remaining = iter(predictions)
+    first = list(islice(remaining, 1))
+    names = tuple(first[0].values if first else ()) if properties is None else properties
+    columns = {name: _columns(PROPERTIES[name]) for name in names}
+    by_atom = "born_charges" in names
+    count = 0
+    with atomic_write(path) as stream:
+        rows = csv.writer(stream, lineterminator="\n")
+        rows.writerow(_ATOM if by_atom else [*_CRYSTAL, *chain.from_iterable(columns.values())])
+        for prediction in chain(first, remaining):
+            if by_atom and "born_charges" not in prediction.values:
+                continue
+            rows.writerows(_atoms(prediction) if by_atom else [_crystal(prediction, columns)])
+            count += 1
+    return count
+
+
+def _atoms(prediction: Prediction) -> Iterator[list[object]]:
+    charges = prediction.values["born_charges"].reshape(-1, 9)
+    for index, (symbol, tensor) in enumerate(zip(prediction.atoms.symbols, charges, strict=True)):
+        yield [prediction.id, index, symbol, *(f"{value:.8f}" for value in tensor)]
+
+
+def _crystal(prediction: Prediction, columns: Mapping[str, Sequence[str]]) -> list[object]:
+    atoms = prediction.atoms
+    cells: list[object] = [prediction.id, reduced_formula(atoms), prediction.symmetry.number, len(atoms)]
+    for name, titles in columns.items():
+        value = prediction.values.get(name)
+        cells += [""] * len(titles) if value is None else [f"{x:.8g}" for x in flat(PROPERTIES[name], value)]
+    return cells
+
+
+def _columns(prop: Property) -> list[str]:
+    """A scalar has its name, a tensor its name with the indices of each component."""
+    if prop.rank == 0:
+        return [prop.name]
+    rows, across = headings(prop)
+    between = "" if prop.rank == 2 else "_"
+    return [f"{prop.name}_{row}{between}{column}" for row in rows for column in across]
