@@ -40,7 +40,7 @@ make_golden.py."""
 SMALL_FLOOR = dict.fromkeys(FLOOR, 2e-6)
 """The same for the small networks of models/, whose random weights give tensors of the order of one."""
 NUMBER_FLOOR = 5e-6
-"""The same for numbers in files and tables, whatever they are."""
+"""The same for numbers in texts, and in files where compare.py says nothing else."""
 
 MODELS = ("born", "dielectric", "elastic", "piezo", "band_gap", "formation_energy")
 PROPERTIES = ("born_charges", "eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic", "band_gap",

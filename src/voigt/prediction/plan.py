@@ -55,8 +55,8 @@ class Plan:
 def choose_models(model: str | Path | LoadedModel | None, settings: Settings) -> Plan:
     """Models for a request, loaded, and what each of them gives.
 
-    A model that is named is the only one. Without a name the default model gives all it has; if properties are requested,
-    shipped models share them as `cover` says.
+    A named model is the only one. Without a name the default model gives all it has; requested properties are shared
+    out among the shipped models as `cover` says.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dic
     """Divide properties among models: model name -> its properties, in the order of choice.
 
     Again and again the model that gives most of the properties still missing is taken; of equals the default model,
-    then the first in the alphabet. So eps_inf and eps_total requested together come from one model if one gives both, and
-    obey eps_total >= eps_inf.
+    then the first in the alphabet. So eps_inf and eps_total requested together come from one model if one gives both,
+    and obey eps_total >= eps_inf.
 
     Parameters
     ----------

@@ -35,6 +35,7 @@ class SupportsAsDict(Protocol):
 
 Source: TypeAlias = str | os.PathLike[str] | ase.Atoms | SupportsAsDict | Mapping[str, Any]
 Inputs: TypeAlias = Source | Iterable["Inputs"]
+"""What `read` takes: a path, "-", an ase.Atoms, a pymatgen Structure, or an iterable of these."""
 
 
 def read(inputs: Inputs) -> Iterator[Input]:

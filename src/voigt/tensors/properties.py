@@ -142,6 +142,7 @@ _DECLARATIONS = (
 )
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _DECLARATIONS})
+"""Every property by its name."""
 
 
 def get_property(name: str) -> Property:

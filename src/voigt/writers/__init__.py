@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     Writer: TypeAlias = Callable[[Iterable[Prediction], str | Path, Sequence[str] | None], int]
 
 SUFFIXES = (".json", ".csv", ".extxyz", ".xyz", ".parquet")
+"""Formats of files of predictions."""
+
+__all__ = ["SUFFIXES", "write_predictions", "writer_of"]
 
 
 def write_predictions(

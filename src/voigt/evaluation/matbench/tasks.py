@@ -86,6 +86,7 @@ TASKS = (
         *("matbench_mp_e_form", "formation_energy", "e_form_fold", "e_form_mbid", "mp_e_form", "mb-mp-e-form"), 132_752
     ),
 )
+"""The tasks of MatBench v0.1 whose crystals are at hand."""
 
 
 @dataclass(frozen=True)
