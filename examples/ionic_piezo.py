@@ -3,7 +3,7 @@
 
     python examples/ionic_piezo.py
 
-Springs between neighbours (see toy_springs.py) keep bond lengths whatever their stiffness, and shear moves the two
+Springs between neighbors (see toy_springs.py) keep bond lengths whatever their stiffness, and shear moves the two
 sublattices by as much as that takes: e14 = Z e / a^2. In a real crystal bonds bend as well and ions move less
 (Kleinman, Phys. Rev. 128, 2614 (1962)). Above all, the electrons answer to the strain and cancel most of it: no model
 that ships predicts this clamped-ion part, which has to come from DFPT. So the figures show the way from a potential to

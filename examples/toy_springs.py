@@ -1,4 +1,4 @@
-"""Toy potentials that the examples share: springs between neighbours, as calculators of ASE.
+"""Toy potentials that the examples share: springs between neighbors, as calculators of ASE.
 
 A bond of length r whose spring is at rest at r0 costs k (r - r0)^2 / 2. The stiffness between cation and anion is
 fitted to measured transverse optical frequencies; springs between like ions only keep the crystal from shearing. There

@@ -14,7 +14,7 @@ def rocksalt(cubic: bool = False) -> ase.Atoms:
 
 
 def cesium_chloride() -> ase.Atoms:
-    """CsCl, 221, two atoms with eight neighbours of the other kind each."""
+    """CsCl, 221, two atoms with eight neighbors of the other kind each."""
     return bulk("CsCl", "cesiumchloride", a=4.119)
 
 
@@ -61,7 +61,7 @@ def rutile() -> ase.Atoms:
 
 
 def anatase() -> ase.Atoms:
-    """TiO2, 141 (second origin), the body-centred cell of 12 atoms."""
+    """TiO2, 141 (second origin), the body-centered cell of 12 atoms."""
     return crystal(
         ["Ti", "O"],
         [(0, 0.25, 0.375), (0, 0.25, 0.1666)],

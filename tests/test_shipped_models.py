@@ -12,7 +12,7 @@ import pytest
 from ase.build import bulk
 
 import voigt
-from voigt.data import label_of, read_labelled
+from voigt.data import label_of, read_labeled
 from voigt.models.checkpoint import WEIGHTS, available_models, load_model
 from voigt.prediction.result import Settings
 from voigt.response.elasticity import born_stability, moduli
@@ -23,10 +23,10 @@ from voigt.tensors.voigt import elastic_to_voigt
 def test_every_model_has_a_card_and_stays_small() -> None:
     models = available_models()
     assert "born" in models
-    assert sum(path.stat().st_size for path in models.values()) < 30e6
+    assert sum(path.stat().st_size for path in models.values()) < 40e6  # the wheel's share, see ARCHITECTURE.md
     for path in models.values():
         card = path.with_suffix(".md").read_text(encoding="utf-8")
-        for word in ("licence", "seed", "test split", "baseline", "elements", "fail"):
+        for word in ("license", "seed", "test split", "baseline", "elements", "fail"):
             assert word in card.lower(), f"{path.stem}: the card says nothing of '{word}'"
 
 
@@ -92,7 +92,7 @@ def test_properties_of_several_models_come_together(examples: Path) -> None:
     assert tuple(oxide.values) == names
     assert np.linalg.eigvalsh(oxide.values["eps_total"] - oxide.values["eps_inf"]).min() > 0
     assert np.abs(oxide.values["piezo_total"]).max() > 0
-    assert np.abs(salt.values["piezo_total"]).max() < 1e-12, "rocksalt has an inversion centre"
+    assert np.abs(salt.values["piezo_total"]).max() < 1e-12, "rocksalt has an inversion center"
     # Static and clamped-ion permittivity of NaCl at room temperature: 5.9 and 2.3 (Lowndes and Martin, 1969).
     assert salt.values["eps_total"][0, 0] == pytest.approx(5.9, rel=0.25)
     assert salt.values["eps_inf"][0, 0] == pytest.approx(2.3, rel=0.15)
@@ -169,7 +169,7 @@ def test_a_metal_has_no_gap_and_an_alloy_hardly_a_formation_energy() -> None:
 @pytest.mark.parametrize("name", ["band_gap", "formation_energy"])
 def test_scalar_cards_quote_what_the_models_do(name: str, dft_data: Callable[[str], Path]) -> None:
     """The error on the whole of official fold 0, from the labels in the table."""
-    table = read_labelled(dft_data("scalars/mp_scalars.parquet"), (name,))
+    table = read_labeled(dft_data("scalars/mp_scalars.parquet"), (name,))
     column = {"band_gap": "gap_fold", "formation_energy": "e_form_fold"}[name]
     chosen = [crystal for crystal in table if crystal.atoms.info.get(column) == 0 and name in crystal.targets]
     predictions = voigt.predict([crystal.atoms for crystal in chosen], settings=Settings(properties=(name,)))

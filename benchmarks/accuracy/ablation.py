@@ -46,7 +46,7 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "layers_4": ("4 interactions", {"model": {"interactions": 4}}),
     "channels_64": ("F = 64", {"model": {"channels": 64}}),
     "with_pbe": (
-        "with the PBE set as a second, labelled functional",
+        "with the PBE set as a second, labeled functional",
         {"data": [*BASE["data"], MP], "model": {"functionals": ["PBEsol", "PBE"]}},
     ),
 }

@@ -23,7 +23,7 @@ import ase
 import numpy as np
 import torch
 
-from voigt.data import LabelledCrystal
+from voigt.data import LabeledCrystal
 from voigt.evaluation.metrics import ewt, frobenius
 from voigt.files import atomic_write
 from voigt.models.checkpoint import LoadedModel, load_model
@@ -102,7 +102,7 @@ def run_row(name: str, folder: Path, epochs: int, seed: int, data_root: str) -> 
     return row
 
 
-def scores(model: LoadedModel, crystals: Sequence[LabelledCrystal]) -> dict[str, float]:
+def scores(model: LoadedModel, crystals: Sequence[LabeledCrystal]) -> dict[str, float]:
     """Fnorm and EwT of the network alone, of what is delivered, and of the network alone on rotated crystals."""
     label = np.stack([crystal.targets[PROPERTY] for crystal in crystals])
     predictions = predicted(model, crystals, [crystal.atoms for crystal in crystals])
@@ -121,7 +121,7 @@ def scores(model: LoadedModel, crystals: Sequence[LabelledCrystal]) -> dict[str,
 
 
 def predicted(
-    model: LoadedModel, crystals: Sequence[LabelledCrystal], structures: Sequence[ase.Atoms]
+    model: LoadedModel, crystals: Sequence[LabeledCrystal], structures: Sequence[ase.Atoms]
 ) -> list[Prediction]:
     """Predictions for the functional of each label, in order."""
     results: dict[int, Prediction] = {}

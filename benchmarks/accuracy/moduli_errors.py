@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voigt.data import read_labelled
+from voigt.data import read_labeled
 from voigt.evaluation.run import evaluate_model
 from voigt.models.checkpoint import load_model
 from voigt.response.elasticity import moduli
@@ -33,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = Path(options.data) / "tensors" / "elastic.extxyz"
-    train = hill(np.stack([c.targets["elastic"] for c in read_labelled(path, ["elastic"]) if c.split == "train"]))
+    train = hill(np.stack([c.targets["elastic"] for c in read_labeled(path, ["elastic"]) if c.split == "train"]))
     scored = [s for s in evaluate_model(load_model(options.model), [path], options.split).scored if s.predicted]
     label = hill(np.stack([s.labels["elastic"] for s in scored]))
     predicted = hill(np.stack([s.predicted["elastic"] for s in scored]))

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from ase import Atoms
 
-from voigt.data import LabelledCrystal, read_labelled
+from voigt.data import LabeledCrystal, read_labeled
 from voigt.evaluation.metrics import norms
 from voigt.evaluation.run import evaluate_model
 from voigt.graphs.neighbors import neighbor_list
@@ -30,7 +30,7 @@ MEASURED = {"GaAs": -1, "GaP": -1, "GaSb": -1, "AlSb": -1, "InSb": -1, "ZnS": 1,
 CATIONS = ("Ag", "Mg", "Be", "Mn", "Zn", "Cd", "Al", "Ga", "In", "B", "Si")
 
 
-def e14(crystal: LabelledCrystal, cation: int) -> float:
+def e14(crystal: LabeledCrystal, cation: int) -> float:
     """e14 with +[111] from cation to anion, whatever the axes: mean of e(b, b, b) over the four bonds b."""
     pairs = neighbor_list(crystal.atoms, 4.0)
     mine = (pairs.target == cation) & (pairs.source != cation)
@@ -48,7 +48,7 @@ def cation_of(atoms: Atoms) -> int | None:
     return places.index(min(known)) if known else None
 
 
-def sign_table(crystals: list[LabelledCrystal]) -> str:
+def sign_table(crystals: list[LabeledCrystal]) -> str:
     """Zincblende crystals of the file, their e14 and the measured sign."""
     lines = ["| crystal | e14 of the label, C/m^2 | measured sign |", "|---|--:|---|"]
     for crystal in crystals:
@@ -71,7 +71,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     path = Path(options.data) / "tensors" / "piezo.extxyz"
-    crystals = read_labelled(path, [PROPERTY])
+    crystals = read_labeled(path, [PROPERTY])
     label = np.stack([c.targets[PROPERTY] for c in crystals if c.split == options.split])
     mean = np.mean([c.targets[PROPERTY] for c in crystals if c.split == "train"], axis=0)
     print(f"{len(label)} crystals in {options.split}; mean Frobenius norm of the error, C/m^2")
@@ -86,7 +86,7 @@ def main() -> None:
     label = np.stack([s.labels[PROPERTY] for s in scored])
     same, reversed_, size = norms(predicted - label), norms(predicted + label), norms(label)
     either = np.minimum(same, reversed_)
-    print("| | as labelled | up to the sign |\n|---|--:|--:|")
+    print("| | as labeled | up to the sign |\n|---|--:|--:|")
     print(f"| mean Frobenius norm | {same.mean():.4f} | {either.mean():.4f} |")
     for x in (25, 10, 5):
         within = [100 * (error / size < x / 100).mean() for error in (same, either)]

@@ -153,7 +153,7 @@ def literature(
     print(table(header, rows))
 
 
-def labelled(data: Path) -> list[ase.Atoms]:
+def labeled(data: Path) -> list[ase.Atoms]:
     """Crystals with a static permittivity (PBE)."""
     everything = ase.io.read(data / "tensors" / "dielectric.extxyz", ":")
     return [atoms for atoms in everything if "eps_total" in atoms.info]
@@ -199,7 +199,7 @@ def main() -> None:
     found, ids, formulas = scalars(result_parts(options.store), names)
     noted = manifest["job"]["settings"]
     settings = Settings(("eps_inf", "eps_total"), functional=noted["functional"], symprec=noted["symprec"])
-    crystals = labelled(data)
+    crystals = labeled(data)
     literature(found, formulas, ids, crystals, settings)
     recall(found, crystals, settings)
 

@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from voigt.files import atomic_write
 from voigt.graphs import collate
-from voigt.interpretation.measures import distances, participation_ratio, silhouette, standardised
+from voigt.interpretation.measures import distances, participation_ratio, silhouette, standardized
 from voigt.models.checkpoint import load_model
 from voigt.models.sen.model import SEN
 from voigt.structures.symmetry import crystal_system
@@ -71,7 +71,7 @@ class Row:
     participation
         Participation ratio of the crystals' vectors on the test fold.
     silhouette
-        Of these vectors by crystal system, standardised, over 2,000 of them.
+        Of these vectors by crystal system, standardized, over 2,000 of them.
     system_accuracy
         Share of test crystals whose system the model tells; None without that head.
     """
@@ -133,7 +133,7 @@ def score(network: SEN, recipe: Recipe, prop: str) -> dict[str, Any]:
         "baseline": float(np.abs(label - mean).mean()),
         "by_system": {name: float(error[system == name].mean()) for name in names if (system == name).any()},
         "participation": participation_ratio(np.cov(vector.T)),
-        "silhouette": silhouette(distances(standardised(vector[some])), classes),
+        "silhouette": silhouette(distances(standardized(vector[some])), classes),
         "system_accuracy": told,
     }
 

@@ -4,7 +4,7 @@
 
 Times are CPU times of the one thread: other programs enter only through shared caches and memory. Candidates that are
 compared run in turn, and ratios are medians over the rounds. --compile adds torch.compile (several minutes); --naive
-adds e3nn without its optimisation of einsum orders, which is on by default; --quick shrinks everything to under a
+adds e3nn without its optimization of einsum orders, which is on by default; --quick shrinks everything to under a
 minute and measures nothing worth quoting. Tables are Markdown.
 """
 
@@ -152,7 +152,7 @@ def candidates(interactions: int, compiled: bool, naive: bool = False) -> dict[s
         fast.compile_products()
         found["Voigt, compiled"] = fast
     if naive:
-        found["e3nn, plain, einsums not optimised"] = unoptimized(model)
+        found["e3nn, plain, einsums not optimized"] = unoptimized(model)
     return found
 
 
@@ -369,7 +369,7 @@ def scaling(quick: bool) -> dict[str, Any]:
         "exponent_total": exponent(sizes[1:], total[1:]),
     }
     print("### Cost with size: BM2 network, ZrO2 supercells, inference\n")
-    header = ["atoms", "edges", "neighbour list, ms", "network, ms", "structure to tensors, ms", "ms per atom"]
+    header = ["atoms", "edges", "neighbor list, ms", "network, ms", "structure to tensors, ms", "ms per atom"]
     table(header, rows)
     print(
         f"Time grows as the number of atoms to the power {result['exponent_total']:.2f} from {sizes[1]} atoms on "
@@ -443,7 +443,7 @@ def symmetry(quick: bool) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--compile", action="store_true", help="also measure with torch.compile")
-    parser.add_argument("--naive", action="store_true", help="also e3nn with unoptimised einsums, one interaction")
+    parser.add_argument("--naive", action="store_true", help="also e3nn with unoptimized einsums, one interaction")
     parser.add_argument("--quick", action="store_true", help="small sizes and single rounds: a test that it runs")
     parser.add_argument("--json", type=Path, help="also write all figures to this file")
     arguments = parser.parse_args()

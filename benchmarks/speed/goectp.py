@@ -175,7 +175,7 @@ def _equivar_without_frames(backbone: EquivarBackbone, batch: CrystalBatch) -> T
     own, turn = backbone.trunk.node_features(batch), batch.rotation
     if backbone.rows == 1:
         return cast(Tensor, backbone.out(backbone.mix(own[:, 0]))[batch.orbit])
-    # Atoms of an orbit see the same neighbours from other sides; nothing is turned where every atom is its own orbit.
+    # Atoms of an orbit see the same neighbors from other sides; nothing is turned where every atom is its own orbit.
     full = own[batch.orbit]
     seen = [(full if turn is None else feature_rotation(turn) @ full)[:, : backbone.rows].flatten(1)]
     scalars, radial = own[:, 0].index_select(0, batch.orbit), backbone.trunk.radial
@@ -317,7 +317,7 @@ def finding_frames(crystals: Crystals, rounds: int) -> dict[str, float]:
 
     calls = {
         "symmetry": for_all(lambda atoms, _s, _l: find_symmetry(atoms)),
-        "neighbour list": for_all(lambda atoms, _s, _l: neighbor_list(atoms, 5.0)),
+        "neighbor list": for_all(lambda atoms, _s, _l: neighbor_list(atoms, 5.0)),
         "graph without frames": for_all(lambda atoms, symmetry, _l: build_graph(atoms, 5.0, symmetry=symmetry)),
         "standard lattice": for_all(lambda atoms, _s, _l: standard_lattice(atoms, "primitive")),
         "of this, Niggli reduction": for_all(lambda atoms, _s, _l: standard_lattice(atoms, "niggli")),

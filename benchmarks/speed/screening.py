@@ -140,16 +140,16 @@ def job_size(path: Path) -> int:
     return int(pq.ParquetFile(path).metadata.num_rows)
 
 
-def neighbours(atoms: list[ase.Atoms], name: str) -> None:
-    """The whole graph of a crystal, symmetry included, against ASE's neighbour list alone."""
+def neighbors(atoms: list[ase.Atoms], name: str) -> None:
+    """The whole graph of a crystal, symmetry included, against ASE's neighbor list alone."""
     settings = Settings(properties=(name,), allow_unseen=True)
     model = choose_models(None, settings).shares[0].model
     cutoff = model.hypers.cutoff
     few = atoms[:100]
     calls = {
         "graph of a screening": lambda: [prepare(model, entry, "", settings) for entry in few],
-        "of it the neighbour list": lambda: [neighbor_list(entry, cutoff) for entry in few],
-        "ASE's neighbour list": lambda: [ase.neighborlist.neighbor_list("ijD", entry, cutoff) for entry in few],
+        "of it the neighbor list": lambda: [neighbor_list(entry, cutoff) for entry in few],
+        "ASE's neighbor list": lambda: [ase.neighborlist.neighbor_list("ijD", entry, cutoff) for entry in few],
     }
     times = timing.interleaved(calls, 3)
     ours = times["graph of a screening"]
@@ -198,7 +198,7 @@ def main() -> None:
         path, atoms = sample(source, options.crystals, Path(folder))
         for name in names:
             speed(path, atoms, name, options.rounds)
-        neighbours(atoms, names[0])
+        neighbors(atoms, names[0])
 
 
 if __name__ == "__main__":

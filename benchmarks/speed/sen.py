@@ -113,7 +113,7 @@ def main() -> None:
     for first in range(0, len(graphs), BATCH):
         collate(graphs[first : first + BATCH])
     joining = (time.process_time() - start) / len(graphs)
-    rows = {"symmetry (spglib)": symmetry, "neighbours and graph": building, f"batches of {BATCH}": joining}
+    rows = {"symmetry (spglib)": symmetry, "neighbors and graph": building, f"batches of {BATCH}": joining}
     for compiled in (False, True):
         for name, value in network_rows(recipe, graphs, compiled).items():
             rows[f"{name}{', compiled' if compiled else ''}"] = value

@@ -49,9 +49,9 @@ write("mine.extxyz", frames)
 # [Conventions](../conventions.md).
 
 # %%
-from voigt.data import read_labelled
+from voigt.data import read_labeled
 
-crystals = read_labelled("mine.extxyz", ["born_charges"])
+crystals = read_labeled("mine.extxyz", ["born_charges"])
 print(len(crystals), "crystals;", crystals[0].targets["born_charges"].shape, crystals[0].functional, crystals[0].split)
 
 # %% [markdown]

@@ -10,7 +10,7 @@ class InputError(VoigtError):
 
 
 class TargetError(VoigtError):
-    """Training labels are missing, misspelt, misshapen or all zero."""
+    """Training labels are missing, misspelled, misshapen or all zero."""
 
 
 class RecipeError(VoigtError):

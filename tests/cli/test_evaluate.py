@@ -95,7 +95,7 @@ def fold_models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture
 def scalars(fold_models: tuple[Path, Path], tmp_path: Path) -> Path:
-    """Eight crystals of folds 0 and 1, labelled with the first model's predictions plus 0.25 eV; no rivals beside."""
+    """Eight crystals of folds 0 and 1, labeled with the first model's predictions plus 0.25 eV; no rivals beside."""
     own = package.predict([crystal(k) for k in range(8)], fold_models[0])
     labels = [float(entry.values["band_gap"]) + 0.25 for entry in own]
     return write_table(tmp_path / "scalars.parquet", entries([0] * 6 + [1] * 2, labels))

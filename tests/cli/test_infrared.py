@@ -21,7 +21,7 @@ Call = Callable[..., Result]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Rock salt with springs between neighbours, which carries a BORN of its own with charges of one e."""
+    """Rock salt with springs between neighbors, which carries a BORN of its own with charges of one e."""
     path = write_project(tmp_path_factory.mktemp("nacl"), spring_phonon(crystals.rocksalt()), "params")
     unit = "1 0 0 0 1 0 0 0 1"
     (path / "BORN").write_text(f"14.399652\n2.5 0 0 0 2.5 0 0 0 2.5\n{unit}\n{unit.replace('1', '-1')}\n")

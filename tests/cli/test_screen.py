@@ -138,7 +138,7 @@ def test_what_is_asked_for_follows_from_the_expressions(
     ("words", "messages"),
     [
         (["good.extxyz", "-o", "s"], "what is to be predicted? Give --properties, --model, or an expression"),
-        (["good.extxyz", "-o", "s", "--properties", "colour"], "colour"),
+        (["good.extxyz", "-o", "s", "--properties", "color"], "color"),
         (["good.extxyz", "-o", "s", "--properties", "band_gap", "--where", "eps_total > 3"],
          "--where needs eps_total; add it to --properties"),
         (["good.extxyz", "-o", "s", "--where", "band_gap >"], "--where"),

@@ -123,7 +123,7 @@ class ModelConformance:
         return build_graph(atoms, self.cutoff, symmetry=symmetry, dtype=dtype)
 
     def save_and_load(self, model: nn.Module, tmp_path: Path) -> nn.Module:
-        """The model written to a file and read into a network that was initialised differently."""
+        """The model written to a file and read into a network that was initialized differently."""
         safetensors.torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
         state = safetensors.torch.load_file(tmp_path / "model.safetensors")
         other = self.random_model(seed=2).to(_dtype(model))
@@ -225,7 +225,7 @@ class ModelConformance:
         self.assert_agree(single.float(), self.predict(single, assorted()), expected)
 
     def test_every_gradient_is_finite(self, model):
-        # High symmetry (degenerate eigenvalues, vanishing features) and atoms without neighbours are the hard cases.
+        # High symmetry (degenerate eigenvalues, vanishing features) and atoms without neighbors are the hard cases.
         structures = [crystals.rocksalt(), bulk("Po", "sc", a=30.0), crystals.nameless()]
         output = model(collate([self.make_graph(atoms, _dtype(model)) for atoms in structures]))
         sum(value.square().sum() for value in output.values()).backward()
@@ -233,7 +233,7 @@ class ModelConformance:
         assert gradients
         assert all(torch.isfinite(gradient).all() for gradient in gradients)
 
-    def test_atoms_without_neighbours(self, model):
+    def test_atoms_without_neighbors(self, model):
         lonely = bulk("Po", "sc", a=30.0)
         alone = self.predict(model, [lonely])
         assert all(np.isfinite(value).all() for value in alone.values())
@@ -285,7 +285,7 @@ class ModelConformance:
 
     @pytest.mark.parametrize("name", sorted(TINY))
     def test_tiny_cell(self, model, name):
-        # In a supercell wider than two cutoffs no atom meets itself, nor one neighbour twice: nothing can be missed.
+        # In a supercell wider than two cutoffs no atom meets itself, nor one neighbor twice: nothing can be missed.
         atoms = TINY[name]()
         heights = 1.0 / np.linalg.norm(np.linalg.inv(atoms.cell.array), axis=0)
         repeat = np.ceil(2 * self.cutoff / heights).astype(int)
@@ -305,9 +305,9 @@ class ModelConformance:
             [[0, 1, 0], [1, 0, 0], [0, 0, 1]],  # left-handed
             [[-1, 0, 0], [0, -1, 0], [0, 0, -1]],  # left-handed
             [[1, 0, 0], [2, 1, 0], [-1, 3, 1]],  # skewed
-            [[0, 1, 1], [1, 0, 1], [1, 1, 0]],  # twice as large, body-centred
+            [[0, 1, 1], [1, 0, 1], [1, 1, 0]],  # twice as large, body-centered
         ],
-        ids=["exchanged", "reversed", "skewed", "centred"],
+        ids=["exchanged", "reversed", "skewed", "centered"],
     )
     def test_choice_of_lattice_vectors(self, model, matrix):
         atoms = crystals.nameless()
@@ -370,7 +370,7 @@ class ModelConformance:
             assert np.abs(mean).max() > 1e-3 * self.scale(model)["born_charges"]
 
     def test_born_charges_of_a_perovskite(self, model):
-        # Sr, Ti: numbers. O, whose Ti neighbours lie along one axis: diagonal, that axis apart (4/mm.m).
+        # Sr, Ti: numbers. O, whose Ti neighbors lie along one axis: diagonal, that axis apart (4/mm.m).
         self.needs_born_charges()
         charges = self.predict(model, [crystals.perovskite()])["born_charges"]
         for site in charges[:2]:
@@ -382,7 +382,7 @@ class ModelConformance:
         assert abs(along - across) > 1e-4 * np.abs(charges).max()
 
     @pytest.mark.parametrize("name", sorted(CENTROSYMMETRIC))
-    def test_no_piezoelectricity_with_an_inversion_centre(self, model, name):
+    def test_no_piezoelectricity_with_an_inversion_center(self, model, name):
         for prop in self.of_rank(3):
             self.assert_zero(model, prop, self.predict(model, [CENTROSYMMETRIC[name]()])[prop])
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.formula import Formula
 
-from voigt.data import SplitSettings, as_crystals, read_labelled
+from voigt.data import SplitSettings, as_crystals, read_labeled
 from voigt.data.splits import (
     block_folds,
     block_split,
@@ -211,7 +211,7 @@ class TestRealData:
         splitter = model_selection.KFold(5, shuffle=True, random_state=18012019)
         for fold, (_, test) in enumerate(splitter.split(np.zeros(rows))):
             official[test] = fold
-        table = read_labelled(dft_data("scalars/mp_scalars.parquet"), ["band_gap"])
+        table = read_labeled(dft_data("scalars/mp_scalars.parquet"), ["band_gap"])
         names, folds = table.column(f"{task}_mbid"), table.column(f"{task}_fold")
         pairs = [(int(name.rpartition("-")[2]), fold) for name, fold in zip(names, folds, strict=True) if name]
         assert len(pairs) == known

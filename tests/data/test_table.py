@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from ase.build import bulk
 
-from voigt.data import LabelledCrystal, as_crystals, label_of, read_labelled, read_parquet
-from voigt.data.labelled import CrystalList, JoinedCrystals, hill_formula
-from voigt.data.table import LabelledTable, suspects
+from voigt.data import LabeledCrystal, as_crystals, label_of, read_labeled, read_parquet
+from voigt.data.labeled import CrystalList, JoinedCrystals, hill_formula
+from voigt.data.table import LabeledTable, suspects
 from voigt.errors import InputError, TargetError
 from voigt.structures import checks
 from voigt.tensors.properties import get_property
@@ -66,9 +66,9 @@ def path(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def table(path) -> LabelledTable:
-    table = read_labelled(path, NAMES, functional="LDA")
-    assert isinstance(table, LabelledTable)
+def table(path) -> LabeledTable:
+    table = read_labeled(path, NAMES, functional="LDA")
+    assert isinstance(table, LabeledTable)
     return table
 
 
@@ -80,7 +80,7 @@ def one_by_one(path) -> CrystalList:
         info = frame.atoms.info
         labels = {name: label_of(frame.atoms, get_property(name)) for name in NAMES}
         crystals.append(
-            LabelledCrystal(
+            LabeledCrystal(
                 frame.id,
                 str(path),
                 frame.atoms,
@@ -119,21 +119,21 @@ class TestSameAsRowByRow:
             assert table.has_label(name) == one_by_one.has_label(name)
 
     def test_a_label_that_nobody_asked_for_is_not_there(self, path):
-        table = read_labelled(path, ["band_gap"])
+        table = read_labeled(path, ["band_gap"])
         assert not table.has_label("formation_energy")
         assert np.isnan(table.labels("formation_energy")).all()
         assert all("formation_energy" not in crystal.targets for crystal in table)
 
     def test_where_and_max_atoms(self, path):
-        table = read_labelled(path, NAMES, where="good", max_atoms=4)
-        assert isinstance(table, LabelledTable)
+        table = read_labeled(path, NAMES, where="good", max_atoms=4)
+        assert isinstance(table, LabeledTable)
         kept = [row["mp_id"] for row in rows() if row["good"] and len(row["numbers"]) <= 4]
         assert table.ids() == [crystal.id for crystal in table] == kept
 
     def test_ids_fall_back_on_the_number_of_the_row(self, tmp_path):
         content = rows()[:4]
         content[1]["mp_id"] = None
-        table = read_labelled(write(tmp_path, *content), NAMES)
+        table = read_labeled(write(tmp_path, *content), NAMES)
         assert table.ids() == [crystal.id for crystal in table] == ["mp-0-0", "1", "mp-0-2", "mp-0-3"]
 
     def test_double_precision_is_kept(self, tmp_path):
@@ -143,7 +143,7 @@ class TestSameAsRowByRow:
             ),
             tmp_path / "a.parquet",
         )
-        (crystal,) = read_labelled(tmp_path / "a.parquet", ["band_gap"])
+        (crystal,) = read_labeled(tmp_path / "a.parquet", ["band_gap"])
         assert crystal.atoms.cell[0, 0] == 4.1
 
     def test_a_pickled_table_is_the_same(self, table):
@@ -161,7 +161,7 @@ class TestSameAsRowByRow:
 class TestFaults:
     def message(self, path: Path, error: type[Exception] = InputError, **options: object) -> str:
         with pytest.raises(error) as caught:
-            read_labelled(path, NAMES, **options)
+            read_labeled(path, NAMES, **options)
         return str(caught.value)
 
     def test_unsound_rows_are_all_named(self, tmp_path):
@@ -188,7 +188,7 @@ class TestFaults:
 
     def test_tensors_are_not_in_tables(self, path):
         with pytest.raises(TargetError, match=r"no crystal of .* has the label 'eps_inf', labels found: band_gap"):
-            read_labelled(path, ["eps_inf"])
+            read_labeled(path, ["eps_inf"])
 
 
 def test_no_pair_of_close_atoms_escapes():
@@ -228,9 +228,9 @@ def test_reduced_formulas_are_those_of_ase():
 class TestJoined:
     @pytest.fixture
     def joined(self, tmp_path, table):
-        second = read_labelled(write(tmp_path, *rows(1), name="other.parquet"), ["band_gap"])
+        second = read_labeled(write(tmp_path, *rows(1), name="other.parquet"), ["band_gap"])
         atoms = bulk("Cu")
-        single = LabelledCrystal("copper", "c.extxyz", atoms, {"band_gap": np.array(7.0)}, None, "test", "Cu")
+        single = LabeledCrystal("copper", "c.extxyz", atoms, {"band_gap": np.array(7.0)}, None, "test", "Cu")
         return JoinedCrystals([table, as_crystals([single]), second])
 
     def test_is_the_files_one_after_another(self, joined, table):
@@ -254,8 +254,8 @@ class TestJoined:
 
 def test_real_table(dft_data):
     """Numbers of rows and atoms as the description of the data states them."""
-    table = read_labelled(dft_data("scalars/mp_scalars.parquet"), NAMES)
-    assert isinstance(table, LabelledTable)
+    table = read_labeled(dft_data("scalars/mp_scalars.parquet"), NAMES)
+    assert isinstance(table, LabeledTable)
     assert len(table) == 99645
     assert int(table.sizes().sum()) == 2827156
     assert np.isfinite(table.labels("band_gap")).sum() == 81227

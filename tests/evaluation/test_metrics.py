@@ -60,10 +60,10 @@ def test_a_transposed_tensor_has_only_antisymmetric_error() -> None:
     assert metrics.mae_antisymmetric(predicted, label).value == pytest.approx(
         metrics.mae_offdiagonal(predicted, label).value
     )
-    symmetrised = (label + predicted) / 2
+    symmetrized = (label + predicted) / 2
     # A symmetric prediction misses the whole antisymmetric part of the label.
     by_hand = np.mean([[abs(z[1, 2] - z[2, 1]), abs(z[0, 2] - z[2, 0]), abs(z[0, 1] - z[1, 0])] for z in label]) / 2
-    assert metrics.mae_antisymmetric(symmetrised, label).value == pytest.approx(by_hand)
+    assert metrics.mae_antisymmetric(symmetrized, label).value == pytest.approx(by_hand)
 
 
 def test_ewt_is_strict_at_its_edge() -> None:

@@ -17,8 +17,8 @@ from tests.matbench_tables import structure, write_table
 from tests.predictions import save_tiny_model
 
 from voigt.api import load_model, predict
-from voigt.data import SplitSettings, read_labelled
-from voigt.data.labelled import file_digest
+from voigt.data import SplitSettings, read_labeled
+from voigt.data.labeled import file_digest
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.run import crystal_parts, evaluate_model
 from voigt.models.checkpoint import LoadedModel
@@ -36,7 +36,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     return load_model(save_tiny_model(tmp_path_factory.mktemp("models") / "tiny.safetensors"))
 
 
-def labelled(model: LoadedModel, count: int = 10) -> list[ase.Atoms]:
+def labeled(model: LoadedModel, count: int = 10) -> list[ase.Atoms]:
     """Frames whose labels are the model's own predictions for their functional, plus 0.1 e and 0.2."""
     frames = []
     for k in range(count):
@@ -55,7 +55,7 @@ def labelled(model: LoadedModel, count: int = 10) -> list[ase.Atoms]:
 
 @pytest.fixture(scope="module")
 def frames(model: LoadedModel) -> list[ase.Atoms]:
-    return labelled(model)
+    return labeled(model)
 
 
 @pytest.fixture
@@ -214,7 +214,7 @@ def test_blocks_of_crystals_that_share_an_id_are_refused(model: LoadedModel, tmp
     path = write_table(tmp_path / "twins.parquet", [{"mp_id": "mp-1", "band_gap": 1.0, **crystals_of}] * 8)
     trained = trained_on(model, path, {"split": {"kind": "blocks"}})
     with pytest.raises(TargetError, match="the same id"):
-        crystal_parts(path, read_labelled(path, ["band_gap"]), trained.card)
+        crystal_parts(path, read_labeled(path, ["band_gap"]), trained.card)
 
 
 def test_labels_of_an_unknown_functional_are_told(model: LoadedModel, frames: list[ase.Atoms], tmp_path: Path) -> None:
@@ -223,10 +223,10 @@ def test_labels_of_an_unknown_functional_are_told(model: LoadedModel, frames: li
     del changed[8].info["functional"]
     ase.io.write(tmp_path / "data.extxyz", changed)
     notes = evaluate_model(model, [tmp_path / "data.extxyz"]).notes
-    assert "1 crystals labelled LDA are predicted for PBEsol" in notes
-    assert "1 crystals labelled none are predicted for PBEsol" in notes
+    assert "1 crystals labeled LDA are predicted for PBEsol" in notes
+    assert "1 crystals labeled none are predicted for PBEsol" in notes
     notes = evaluate_model(model, [tmp_path / "data.extxyz"], functional="PBE").notes
-    assert not any("labelled none" in note for note in notes)
+    assert not any("labeled none" in note for note in notes)
 
 
 def test_wrong_names_and_labels(model: LoadedModel, data: Path, frames: list[ase.Atoms], tmp_path: Path) -> None:

@@ -26,7 +26,9 @@ NOTHING = re.compile(r"[-+]?\d+(?:\.\d+)?[eE]-(?:0[6-9]|[1-9]\d)|[-+]?0(?:\.0+)?
 
 WORDS = (
     (re.compile(r"(frame \d+): (\S+): (?=\S)"), r"\1 (id \2): "),  # every failure names its input in the same way
-    (re.compile("symmetrised"), "symmetrized"),  # American spelling
+    # American spelling
+    (re.compile("(symmetr|normal|polar)is(ed|ation)"), r"\1iz\2"),
+    (re.compile("neighbour"), "neighbor"),
     (re.compile("^Born charges of the project", re.MULTILINE), "NAC parameters of the project"),  # eps_inf as well
 )
 """What has been worded differently since release 0.1.0."""
@@ -93,7 +95,8 @@ def differences(new: Any, old: Any, vanishing: float = 0.0, place: str = "") -> 
             return [f"{place} has {len(new)} entries and had {len(old)}"]
         pairs = enumerate(zip(new, old, strict=True))
         return [line for k, (a, b) in pairs for line in differences(a, b, vanishing, f"{place}/{k}")]
-    old = reworded(old) if isinstance(old, str) else old
+    if isinstance(old, str) and isinstance(new, str):
+        new, old = reworded(new), reworded(old)
     same = type(new) is type(old) and new == old
     if not same and {type(new), type(old)} in ({float}, {int, float}):
         same = same_number(new, old, vanishing, _floor_at(place))

@@ -2,8 +2,9 @@
 
 These tests hold voigt against what it printed before, which proves nothing about physics; all else in tests/ does that.
 They exist for changes of the inside. A result that is to change is frozen anew, on its own, with the reason.
-cases.py says what is frozen and how close is equal, make_golden.py how it was made. Frozen anew since: the two report.md of
-old stores, whose kinds of warnings are no longer read out of sentences; compare.WORDS has what is worded differently.
+cases.py says what is frozen and how close is equal, make_golden.py how it was made. Frozen anew since: the report.md
+of both old stores, whose kinds of warnings are no longer read out of sentences; and the list of models, which grew.
+compare.WORDS has what is worded differently.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Made-up explanations with the normalisations of real ones."""
+"""Made-up explanations with the normalizations of real ones."""
 
 from __future__ import annotations
 

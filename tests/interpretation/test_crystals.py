@@ -47,7 +47,7 @@ def test_orbits_of_the_tables() -> None:
     found = find_orbits(atoms, find_symmetry(atoms))
     assert [orbit.atoms for orbit in found] == [(0,), (1,), (2, 3, 4)]
     assert [orbit.element for orbit in found] == ["Sr", "Ti", "O"]
-    # 221: the corner and the centre have all of m-3m, the middle of a face 4/mm.m.
+    # 221: the corner and the center have all of m-3m, the middle of a face 4/mm.m.
     assert [orbit.site_symmetry for orbit in found] == ["m-3m", "m-3m", "4/mm.m"]
     assert {found[0].site, found[1].site} == {"1a", "1b"}
     assert found[2].label in ("O 3c", "O 3d")  # the same site, by the choice of origin

@@ -17,7 +17,7 @@ from voigt.interpretation.measures import (
     participation_ratio,
     separation,
     silhouette,
-    standardised,
+    standardized,
 )
 
 
@@ -53,10 +53,10 @@ def test_participation_ratio_of_known_eigenvalues() -> None:
     assert participation_ratio(np.zeros((3, 3))) == 0.0
 
 
-def test_standardised_columns_leave_out_constants() -> None:
+def test_standardized_columns_leave_out_constants() -> None:
     rows = np.random.default_rng(4).normal([5.0, -3.0, 0.0], [2.0, 0.01, 1.0], size=(50, 3))
     rows = np.column_stack([rows, np.full(50, 0.7), np.zeros(50)])
-    found = standardised(rows)
+    found = standardized(rows)
     np.testing.assert_allclose(found.mean(axis=0), np.zeros(3), atol=1e-12)
     np.testing.assert_allclose(found.std(axis=0), np.ones(3))
 
@@ -120,14 +120,14 @@ def test_dependence_is_that_of_scikit_learn(kinds: int, others: int) -> None:
     assert (found.items, found.labels) == (150, len(set(second.tolist())))
     bits = sklearn.mutual_info_score(first, second) / np.log(2)
     assert found.bits == pytest.approx(bits, abs=1e-9)
-    assert found.normalised == pytest.approx(sklearn.normalized_mutual_info_score(first, second), abs=1e-9)
+    assert found.normalized == pytest.approx(sklearn.normalized_mutual_info_score(first, second), abs=1e-9)
     assert found.adjusted == pytest.approx(sklearn.adjusted_mutual_info_score(first, second), abs=1e-9)
 
 
 def test_labels_that_determine_each_other_share_their_entropy() -> None:
     found = dependence(["a", "b", "c", "d"] * 8, [3, 2, 1, 0] * 8)
     assert found is not None
-    assert (found.bits, found.normalised, found.adjusted) == pytest.approx((2.0, 1.0, 1.0))
+    assert (found.bits, found.normalized, found.adjusted) == pytest.approx((2.0, 1.0, 1.0))
     assert dependence([], []) is None
 
 

@@ -132,7 +132,7 @@ def test_icomformer_sees_angles_with_the_lattice():
         assert differ(first, model(replace(batch, edge_vector=diagonal, **edge), None))
 
 
-def test_icomformer_hears_of_the_lattice_without_neighbours():
+def test_icomformer_hears_of_the_lattice_without_neighbors():
     # The atom's own images along the lattice vectors are further away than the cutoff.
     model, batch = network(IComFormer), batch_of(lone_atom())
     with torch.no_grad():
@@ -183,13 +183,13 @@ def test_the_equivariant_update_follows_legendre_polynomials(start, degree):
             if target[first] == source[last] and source[first] > 0:
                 expected[target[last]] += factor * polynomial(float(unit[last] @ unit[first]))
     np.testing.assert_allclose(inside[0][:, start].numpy(), expected, rtol=1e-9, atol=1e-9)
-    # Scalars pass the first product (its weights are zero) by the residual: the number of hydrogen neighbours.
+    # Scalars pass the first product (its weights are zero) by the residual: the number of hydrogen neighbors.
     neighbors = [int(((target == i) & (source > 0)).sum()) for i in range(5)]
     np.testing.assert_allclose(inside[0][:, 0].numpy(), neighbors)
 
 
 @BOTH
-def test_elements_neighbours_and_conditions_are_seen(kind):
+def test_elements_neighbors_and_conditions_are_seen(kind):
     model, atoms = network(kind), crystals.nameless()
     reference = features(model, atoms)
     other = atoms.copy()
@@ -266,7 +266,7 @@ def test_features_are_continuous_at_the_cutoff(kind, envelope):
     model = network(kind, envelope=envelope, directions="harmonics")
 
     def at(distance: float) -> Tensor:
-        """Chlorine enters the neighbourhood of sodium, which argon listens to all the time."""
+        """Chlorine enters the neighborhood of sodium, which argon listens to all the time."""
         places = [(0, 0, 0), (0.6 * distance, 0, 0.8 * distance), (0, -2.5, -0.5)]
         return features(model, ase.Atoms("NaClAr", positions=places, cell=20 * np.eye(3), pbc=True))
 

@@ -114,7 +114,7 @@ def test_shifted_softplus():
 @pytest.mark.parametrize("published", [False, True])
 @pytest.mark.parametrize("normalization", ["integral", "component"])
 def test_shared_messages_are_an_e3nn_tensor_product(published, normalization):
-    # Node x edge features with weights shared by all edges: 'uvu' couplings, 'component' and 'element' normalised.
+    # Node x edge features with weights shared by all edges: 'uvu' couplings, 'component' and 'element' normalized.
     torch.manual_seed(1)
     f, n, edges, atoms = 5, 7, 11, 4
     hypers = EquivarHypers(
@@ -189,11 +189,11 @@ def test_feature_rotations_are_a_representation():
     torch.testing.assert_close(parity, expected, rtol=0, atol=1e-12)
 
 
-# Neighbours, products.
+# Neighbors, products.
 
 
 def test_nearest_image_edges_break_supercell_invariance():
-    # In the two-atom cell of CsCl an atom sees one of its eight neighbours, in a supercell more of them.
+    # In the two-atom cell of CsCl an atom sees one of its eight neighbors, in a supercell more of them.
     atoms = crystals.cesium_chloride()
     model = network(properties=("born_charges", "formation_energy"))
     small, large = (predict(model, a, mic=True)["formation_energy"] for a in (atoms, atoms.repeat(3)))
@@ -235,10 +235,10 @@ def test_compiled_messages_are_the_messages():
 
 def test_the_functional_asked_for_changes_the_prediction():
     model = network(functionals=("PBE", "PBEsol"))
-    unlabelled, pbe, pbesol = (
+    unlabeled, pbe, pbesol = (
         predict(model, crystals.quartz(), functional=name)["born_charges"] for name in (None, "PBE", "PBEsol")
     )
-    assert torch.equal(unlabelled, pbe)
+    assert torch.equal(unlabeled, pbe)
     assert (pbe - pbesol).abs().max() > 1e-3 * pbe.abs().max()
 
 

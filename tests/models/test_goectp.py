@@ -194,7 +194,7 @@ def test_canonical_components_go_back_by_the_rotation_and_not_by_its_inverse(bac
     assert np.abs(found["born_charges"][0] - q.T @ charge @ q).max() > 0.3
 
 
-def test_turned_copies_of_a_labelled_crystal_ask_for_the_same_canonical_tensor():
+def test_turned_copies_of_a_labeled_crystal_ask_for_the_same_canonical_tensor():
     """What one copy teaches is right for all others: with the inverse rule, no canonical tensor would fit two."""
     model = fixed_network("eps_inf", backbone="crystalformer", frame="single")
     first = crystals.nameless()
@@ -214,7 +214,7 @@ def test_turned_copies_of_a_labelled_crystal_ask_for_the_same_canonical_tensor()
     assert max(inverse) > 0.1
 
 
-@pytest.mark.parametrize("make", [crystals.perovskite, crystals.zincblende], ids=["primitive", "face-centred"])
+@pytest.mark.parametrize("make", [crystals.perovskite, crystals.zincblende], ids=["primitive", "face-centered"])
 def test_what_knows_no_directions_averages_to_the_symmetry_of_the_lattice(make):
     """Constant components leave of eps the mean of its diagonal, and nothing of e: the lattice has an inversion."""
     model = fixed_network("eps_inf", "piezo_total", backbone="ecomformer", frame="average")
@@ -369,11 +369,11 @@ SHEARED = [[1, 2, -1], [0, 1, 3], [0, 0, 1]]
 
 def descriptions() -> dict[str, list[ase.Atoms]]:
     zincblende, quartz, nameless = crystals.zincblende(), crystals.quartz(), crystals.nameless()
-    centred = make_supercell(nameless, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
+    centered = make_supercell(nameless, [[0, 1, 1], [1, 0, 1], [1, 1, 0]])
     return {
         "ZnS": [zincblende, crystals.zincblende(cubic=True), redescribed(zincblende, SHEARED), zincblende * (2, 1, 1)],
         "quartz": [quartz, redescribed(quartz, SHEARED), crystals.left_handed(quartz), quartz * (1, 1, 2)],
-        "nameless": [nameless, redescribed(nameless, SHEARED), crystals.left_handed(nameless), centred],
+        "nameless": [nameless, redescribed(nameless, SHEARED), crystals.left_handed(nameless), centered],
     }
 
 

@@ -211,7 +211,7 @@ def test_mirror_images_are_one_to_it():
 
 
 @pytest.mark.parametrize("envelope", ["none", "cosine", "polynomial"])
-def test_the_last_neighbour_leaves_without_a_jump(envelope):
+def test_the_last_neighbor_leaves_without_a_jump(envelope):
     model = network(envelope=envelope)
     inside, outside = (star([(1, 2, 3)], CUTOFF + step) for step in (-1e-5, 1e-5))
     assert (graph(inside).num_edges, graph(outside).num_edges) == (2, 0)
@@ -242,14 +242,14 @@ LOSSES = (
 TARGETS = tuple({"band_gap": torch.tensor([gap]), "formation_energy": torch.tensor([-2.0])} for gap in (3.0, 0.0))
 
 
-def labelled(*structures: ase.Atoms) -> CrystalBatch:
+def labeled(*structures: ase.Atoms) -> CrystalBatch:
     """An insulator and metals by turns."""
     graphs = [graph(atoms, reduced=True, targets=TARGETS[k % 2]) for k, atoms in enumerate(structures)]
     return collate(graphs)
 
 
 def test_every_loss_has_a_weight_that_removes_it():
-    batch = labelled(crystals.rutile(), crystals.corundum(), crystals.quartz())
+    batch = labeled(crystals.rutile(), crystals.corundum(), crystals.quartz())
     _, full = network(**ALL_TASKS).training_pass(batch)
     assert set(full) == set(LOSSES)
     assert all(value.ndim == 0 and torch.isfinite(value) for value in full.values())
@@ -264,7 +264,7 @@ def test_every_loss_has_a_weight_that_removes_it():
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_weights_of_losses_multiply(name):
-    batch = labelled(crystals.rutile(), crystals.corundum(), crystals.quartz())
+    batch = labeled(crystals.rutile(), crystals.corundum(), crystals.quartz())
     once, thrice = (
         network(**{**ALL_TASKS, name: weight}).training_pass(batch)[1][name].item() for weight in (0.2, 0.6)
     )
@@ -273,7 +273,7 @@ def test_weights_of_losses_multiply(name):
 
 
 def test_training_predicts_what_the_network_predicts():
-    batch, model = labelled(crystals.rutile(), crystals.quartz()), network(**ALL_TASKS)
+    batch, model = labeled(crystals.rutile(), crystals.quartz()), network(**ALL_TASKS)
     outputs, _ = model.training_pass(batch)
     expected = model(batch)
     assert set(outputs) == set(expected) == set(ALL_TASKS["properties"])
@@ -283,7 +283,7 @@ def test_training_predicts_what_the_network_predicts():
 
 def test_every_parameter_learns():
     model = network(**ALL_TASKS, functionals=("PBE", "PBEsol"), composition_heads=2).train()
-    batch = labelled(crystals.rutile(), crystals.corundum(), crystals.quartz(), crystals.nameless())
+    batch = labeled(crystals.rutile(), crystals.corundum(), crystals.quartz(), crystals.nameless())
     outputs, extra = model.training_pass(batch)
     (sum(value.square().sum() for value in outputs.values()) + sum(extra.values())).backward()
     for name, parameter in model.named_parameters():
@@ -303,7 +303,7 @@ def groups() -> list[CrystalGraph]:
     return [graph(atoms, reduced=True) for atoms in [*structures, crystals.quartz(), crystals.nameless()]]
 
 
-def test_weights_of_classes_have_mean_one_and_favour_the_rare():
+def test_weights_of_classes_have_mean_one_and_favor_the_rare():
     model = network(**ALL_TASKS)
     model.prepare_training(groups())
     systems = [6, 6, 6, 4, 4, 0]  # three cubic, two trigonal, one triclinic
@@ -352,8 +352,8 @@ def test_fifty_crystals_are_learned_by_heart(dft_data):
     table = pq.read_table(
         dft_data("scalars/mp_scalars.parquet"), columns=["numbers", "cell", "frac", "formation_energy"]
     )
-    labelled_rows = table.filter(pc.is_finite(table["formation_energy"])).slice(0, 3000).to_pylist()
-    rows = [row for row in labelled_rows if len(row["numbers"]) <= 6][:50]
+    labeled_rows = table.filter(pc.is_finite(table["formation_energy"])).slice(0, 3000).to_pylist()
+    rows = [row for row in labeled_rows if len(row["numbers"]) <= 6][:50]
     graphs = []
     for row in rows:
         atoms = ase.Atoms(row["numbers"], cell=np.reshape(row["cell"], (3, 3)), pbc=True)

@@ -135,13 +135,13 @@ def test_orbits_of_a_batch_are_those_of_spglib():
 
 
 def test_moments_hold_the_angles_between_bonds():
-    # Addition theorem: sums over pairs of neighbours of cos(angle), and of its second Legendre polynomial.
+    # Addition theorem: sums over pairs of neighbors of cos(angle), and of its second Legendre polynomial.
     torch.manual_seed(0)
     module = Moments(hypers()).double()
     bonds, vectors, target = random(9, 8), random(9, 3, seed=1), torch.tensor([0, 0, 0, 0, 1, 1, 1, 2, 2])
     unit = vectors / vectors.norm(dim=1, keepdim=True)
     strength, cosine = module.of_bonds(bonds), (unit @ unit.T).numpy()
-    expected = torch.zeros(4, 6, dtype=torch.float64)  # atom 3 has no neighbours
+    expected = torch.zeros(4, 6, dtype=torch.float64)  # atom 3 has no neighbors
     for degree, columns in ((1, slice(0, 3)), (2, slice(3, 6))):
         shape = torch.tensor(eval_legendre(degree, cosine))
         for atom in range(3):

@@ -181,7 +181,7 @@ def test_what_several_models_say_alike_is_said_once(shipped: Path) -> None:
 
 @pytest.mark.parametrize(("zz", "below"), [(2.5, None), (1.75, "0.25")])
 def test_dielectric_tensors_of_two_models_that_contradict(zz: float, below: str | None) -> None:
-    """No field polarises a crystal less for its ions being free to move."""
+    """No field polarizes a crystal less for its ions being free to move."""
 
     def part(name: str, model: str, value: np.ndarray) -> Prediction:
         drawn = made_up(crystals.rutile(), "a", (name,))

@@ -1,4 +1,4 @@
-"""Small phonopy projects with forces of springs between neighbours, for which closed forms are known."""
+"""Small phonopy projects with forces of springs between neighbors, for which closed forms are known."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ STIFFNESS = 5.0
 
 
 class Springs(Calculator):
-    """Harmonic springs at rest between neighbours within a cutoff of a perfect crystal."""
+    """Harmonic springs at rest between neighbors within a cutoff of a perfect crystal."""
 
     implemented_properties = ("energy", "forces")
 

@@ -144,7 +144,7 @@ def test_matrices_of_tables_obey_e_equals_d_times_c():
     np.testing.assert_allclose(np.einsum("ilm,lmjk->ijk", d, elastic) / 1000, piezo, atol=1e-10)
 
 
-def test_converse_effect_minimises_the_energy():
+def test_converse_effect_minimizes_the_energy():
     """A free crystal in a field takes the strain at which C : strain balances e^T E."""
     field = np.array([2e6, -1e6, 3e6])  # V/m
     d = strain_coefficients(LINBO3.piezo, LINBO3.elastic) * 1e-12

@@ -413,7 +413,7 @@ def test_workers_end_with_the_main_process(tiny: Job, tmp_path: Path) -> None:
 
 
 def test_a_very_large_cell_among_small_ones(tiny: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """5,000 atoms without symmetry: bounded memory, and its neighbours do not suffer."""
+    """5,000 atoms without symmetry: bounded memory, and its neighbors do not suffer."""
     monkeypatch.setattr(computing, "CRYSTALS", 128)
     large = crystals.rocksalt(cubic=True).repeat((9, 9, 8))
     large.rattle(0.02, seed=1)

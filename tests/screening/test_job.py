@@ -47,8 +47,8 @@ def test_prefilters_that_make_no_sense(shipped: Path, tiny: Job) -> None:
 
 
 def test_jobs_that_cannot_be_done(shipped: Path, tmp_path: Path) -> None:
-    with pytest.raises(TargetError, match="colour"):
-        stages_of(Job(("colour",)))
+    with pytest.raises(TargetError, match="color"):
+        stages_of(Job(("color",)))
     with pytest.raises(DomainError, match="no model that ships predicts band_gap"):
         stages_of(Job(("band_gap",)))
     with pytest.raises(WeightsError, match="no model"):

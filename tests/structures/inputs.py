@@ -26,7 +26,7 @@ def wurtzite() -> Atoms:
     return atoms
 
 
-def labelled(identity: str) -> Atoms:
+def labeled(identity: str) -> Atoms:
     """A crystal with targets, as extended XYZ carries them."""
     atoms = wurtzite()
     rng = np.random.default_rng(len(identity))
@@ -67,7 +67,7 @@ def same_crystal(one: Atoms, other: Atoms, tolerance: float = 1e-6) -> bool:
 
 def write_structures(path: Path, count: int = 4) -> list[list[str]]:
     """A file of `count` structures of 4 atoms (6 lines each); returns the lines of each."""
-    ase.io.write(path, [labelled(f"zno-{k}") for k in range(count)], format="extxyz")
+    ase.io.write(path, [labeled(f"zno-{k}") for k in range(count)], format="extxyz")
     lines = path.read_text().splitlines(keepends=True)
     return [lines[6 * k : 6 * k + 6] for k in range(count)]
 

@@ -117,7 +117,7 @@ def test_close_atoms_are_named_with_their_distance(repeat: int) -> None:
 
 @pytest.mark.parametrize("repeat", [1, 5], ids=["few atoms", "many atoms"])
 def test_close_atoms_are_found_however_far_outside(repeat: int) -> None:
-    """Neighbour lists count cells in 32 bits."""
+    """Neighbor lists count cells in 32 bits."""
     atoms = bulk("NaCl", "rocksalt", a=4.0, cubic=True).repeat(repeat)
     atoms += Atoms("O", positions=[atoms.positions[3] + [2e10, 0.2, 0.0]])
     assert f"and {len(atoms) - 1} (O) are 0.200 Angstrom apart" in only(atoms)

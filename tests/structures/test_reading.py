@@ -17,7 +17,7 @@ from ase.build import bulk
 from tests.structures.inputs import (
     good,
     is_sound,
-    labelled,
+    labeled,
     only,
     pymatgen_structure,
     rocksalt,
@@ -62,8 +62,8 @@ def test_which_key_is_the_id(info: dict[str, Any], expected: str) -> None:
 
 
 def test_duplicate_ids_of_the_files_are_problems(tmp_path: Path) -> None:
-    ase.io.write(tmp_path / "a.xyz", [labelled("x"), labelled("y"), labelled("x")])
-    ase.io.write(tmp_path / "b.xyz", [labelled("y"), labelled("z")])
+    ase.io.write(tmp_path / "a.xyz", [labeled("x"), labeled("y"), labeled("x")])
+    ase.io.write(tmp_path / "b.xyz", [labeled("y"), labeled("z")])
     structures = list(read([tmp_path / "a.xyz", tmp_path / "b.xyz"]))
     assert [is_sound(structure) for structure in structures] == [True, True, False, False, True]
     expected = f"duplicate id 'x' already used by frame 0 of {tmp_path / 'a.xyz'}; give each frame its own id"
@@ -75,7 +75,7 @@ def test_generated_ids_are_made_unique(tmp_path: Path) -> None:
     for folder in ("a", "b", "c"):
         (tmp_path / folder).mkdir()
         ase.io.write(tmp_path / folder / "POSCAR", rocksalt(), format="vasp")
-    ase.io.write(tmp_path / "own.xyz", labelled("POSCAR-2"))
+    ase.io.write(tmp_path / "own.xyz", labeled("POSCAR-2"))
     paths = [tmp_path / "own.xyz", *(tmp_path / folder / "POSCAR" for folder in "abc")]
     structures = list(read(paths))
     assert all(is_sound(structure) for structure in structures)

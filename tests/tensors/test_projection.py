@@ -393,7 +393,7 @@ def test_projected_charges_obey_every_operation_and_are_fixed(name):
 
 @pytest.mark.parametrize("name", STRUCTURES)
 def test_a_field_made_from_the_structure_is_left_alone(name):
-    # Z_a = sum_b w(r) r (x) g_b, where g_b is itself a sum over neighbours: covariant and not symmetric.
+    # Z_a = sum_b w(r) r (x) g_b, where g_b is itself a sum over neighbors: covariant and not symmetric.
     atoms = STRUCTURES[name]()
     first, second, vectors = ase.neighborlist.neighbor_list("ijD", atoms, 6.0)
     weight = np.exp(-np.linalg.norm(vectors, axis=1)) * atoms.numbers[second]

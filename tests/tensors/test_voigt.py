@@ -1,4 +1,4 @@
-"""Voigt and Mandel notation: energies, stresses and polarisations must not depend on the notation."""
+"""Voigt and Mandel notation: energies, stresses and polarizations must not depend on the notation."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_stress_of_an_engineering_strain():
     np.testing.assert_allclose(symmetric_from_voigt(in_voigt, strain=False), stress, rtol=1e-12)
 
 
-def test_polarisation_of_an_engineering_strain():
+def test_polarization_of_an_engineering_strain():
     piezo, strain = random_piezo(4), random_strain(5)
     expected = np.einsum("ijk,jk->i", piezo, strain)
     np.testing.assert_allclose(piezo_to_voigt(piezo) @ symmetric_to_voigt(strain, strain=True), expected, rtol=1e-12)

@@ -41,8 +41,8 @@ def crystal(formula: str, seed: int) -> ase.Atoms:
     return ase.Atoms(symbols, scaled_positions=places, cell=cell, pbc=True)
 
 
-def labelled_crystals(seed: int = 0, formulas: Sequence[str] = FORMULAS) -> list[ase.Atoms]:
-    """One labelled crystal per formula; the last quarter is the validation split."""
+def labeled_crystals(seed: int = 0, formulas: Sequence[str] = FORMULAS) -> list[ase.Atoms]:
+    """One labeled crystal per formula; the last quarter is the validation split."""
     frames = []
     for k, formula in enumerate(formulas):
         atoms = crystal(formula, 1000 * seed + k)
@@ -55,9 +55,9 @@ def labelled_crystals(seed: int = 0, formulas: Sequence[str] = FORMULAS) -> list
 
 
 def write_data(folder: Path, frames: Sequence[ase.Atoms] | None = None, name: str = "data.extxyz") -> Path:
-    """Write frames for `recipe(folder)`; `labelled_crystals()` unless others are given."""
+    """Write frames for `recipe(folder)`; `labeled_crystals()` unless others are given."""
     path = folder / name
-    write(path, labelled_crystals() if frames is None else list(frames), format="extxyz")
+    write(path, labeled_crystals() if frames is None else list(frames), format="extxyz")
     return path
 
 

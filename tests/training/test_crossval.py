@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from tests.training.synthetic import labelled_crystals, recipe, write_data
+from tests.training.synthetic import labeled_crystals, recipe, write_data
 
 from voigt.errors import RecipeError, TargetError
 from voigt.models.checkpoint import load_model
@@ -21,7 +21,7 @@ from voigt.training.start import initial_network
 def world(tmp_path_factory):
     """Two shakings of every formula, the last three frames a test split."""
     folder = tmp_path_factory.mktemp("world")
-    frames = labelled_crystals(0) + labelled_crystals(1)
+    frames = labeled_crystals(0) + labeled_crystals(1)
     for atoms in frames[-3:]:
         atoms.info["split"] = "test"
     write_data(folder, frames)

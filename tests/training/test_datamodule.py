@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from tests import crystals
-from tests.training.synthetic import FORMULAS, labelled_crystals, labels, recipe, write_data
+from tests.training.synthetic import FORMULAS, labeled_crystals, labels, recipe, write_data
 
 from voigt.errors import InputError, RecipeError, TargetError
 from voigt.training.datamodule import (
@@ -33,7 +33,7 @@ def order(sampler: ShuffledBatches, epochs: int) -> list[list[int]]:
 class TestReadData:
     def test_parts_of_several_files_are_joined(self, tmp_path):
         write_data(tmp_path)
-        write_data(tmp_path, labelled_crystals(1, FORMULAS[:4]), "more.extxyz")
+        write_data(tmp_path, labeled_crystals(1, FORMULAS[:4]), "more.extxyz")
         data = read_data(recipe(tmp_path, data=[{"path": "data.extxyz"}, {"path": "more.extxyz"}]))
         assert {name: len(members) for name, members in data.parts.items()} == {"train": 12, "val": 4, "test": 0}
         for part in ("train", "val"):
@@ -43,11 +43,11 @@ class TestReadData:
         assert data.digests["data.extxyz"] != data.digests["more.extxyz"]
 
     def test_limits_are_nested_and_leave_other_files_alone(self, tmp_path):
-        frames = labelled_crystals(0, FORMULAS * 4)
+        frames = labeled_crystals(0, FORMULAS * 4)
         for k, atoms in enumerate(frames):
             atoms.info["id"] = f"{k}-0"
         write_data(tmp_path, frames)
-        write_data(tmp_path, labelled_crystals(1), "more.extxyz")
+        write_data(tmp_path, labeled_crystals(1), "more.extxyz")
 
         def chosen(limit: int) -> set[str]:
             data = read_data(recipe(tmp_path, data=[{"path": "data.extxyz", "limit": limit}, {"path": "more.extxyz"}]))
@@ -78,7 +78,7 @@ class TestReadData:
             read_data(recipe(tmp_path, split={"kind": "blocks", "gap": 12}))
 
     def test_elements_and_functionals_of_a_part(self, tmp_path):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for atoms in frames[:2]:
             atoms.info["functional"] = "LDA"
         write_data(tmp_path, frames)
@@ -102,7 +102,7 @@ class TestReadData:
 
 class TestFolds:
     def data(self, folder, **split):
-        frames = labelled_crystals(0, FORMULAS * 20)
+        frames = labeled_crystals(0, FORMULAS * 20)
         for k, atoms in enumerate(frames):
             atoms.info["id"] = f"c{k}"
             if k % 6:
@@ -141,7 +141,7 @@ class TestFunctionals:
     def sources(self, folder, *functionals):
         sources = []
         for k, functional in enumerate(functionals):
-            frames = labelled_crystals(k)
+            frames = labeled_crystals(k)
             for atoms in frames:
                 del atoms.info["functional"]
             write_data(folder, frames, f"{k}.extxyz")
@@ -176,7 +176,7 @@ class TestFunctionals:
 
 class TestCheckParts:
     def test_a_part_without_labels_is_refused(self, tmp_path):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for atoms in frames[9:]:
             del atoms.info["eps_inf"]
         write_data(tmp_path, frames)
@@ -185,7 +185,7 @@ class TestCheckParts:
             check_parts(read_data(tiny), tiny)
 
     def test_one_label_is_enough(self, tmp_path):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for atoms in frames[1:9]:
             del atoms.info["eps_inf"]
         write_data(tmp_path, frames)
@@ -204,7 +204,7 @@ class TestGraphs:
         np.testing.assert_allclose(graph.targets["eps_inf"].numpy(), eps[None], atol=1e-6)
 
     def test_absent_labels_are_nan_of_the_right_shape(self, tmp_path):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         del frames[0].info["eps_inf"], frames[1].arrays["born_charges"]
         frames[2].info["band_gap"] = 1.0
         write_data(tmp_path, frames)
@@ -228,7 +228,7 @@ class TestGraphs:
         atoms = crystals.rutile()
         atoms.arrays["born_charges"] = np.ones((6, 9))
         atoms.info.update(split="train", id="rutile", functional="PBE")
-        write_data(tmp_path, [atoms, *labelled_crystals()])
+        write_data(tmp_path, [atoms, *labeled_crystals()])
         reduced, full = recipe(tmp_path), recipe(tmp_path, symmetry=None)
         crystal = read_data(full).crystals[0]
         assert len(training_graph(crystal, reduced).representative) == 2  # Ti and O

@@ -44,7 +44,7 @@ def permittivity(atoms: ase.Atoms) -> np.ndarray:
 
 
 def world_of(folder: Path, frames: Sequence[ase.Atoms]) -> Path:
-    """Write labelled frames; the last quarter is the validation split."""
+    """Write labeled frames; the last quarter is the validation split."""
     for k, atoms in enumerate(frames):
         part = "val" if k >= 0.75 * len(frames) else "train"
         atoms.info.update(id=f"{k}", split=part, functional="PBE", eps_inf=permittivity(atoms).ravel().tolist())

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from tests import crystals
-from tests.training.synthetic import labelled_crystals, recipe, write_data
+from tests.training.synthetic import labeled_crystals, recipe, write_data
 from torch.utils.data import DataLoader
 
-from voigt.data import LabelledCrystal, read_labelled
+from voigt.data import LabeledCrystal, read_labeled
 from voigt.errors import InputError, OutputError, RecipeError
 from voigt.graphs import AxesOptions, CrystalGraph, collate
 from voigt.graphs import building as graph_building
@@ -40,10 +40,10 @@ REDUCED = GraphOptions(4.0, symprec=1e-3)
 
 
 @pytest.fixture
-def entries() -> list[LabelledCrystal]:
+def entries() -> list[LabeledCrystal]:
     """Crystals with and without symmetry, of one to eight atoms."""
-    atoms = [crystals.rutile(), *labelled_crystals(), crystals.rutile()]
-    return [LabelledCrystal(f"c{k}", "f.extxyz", one, {}, None, "", "") for k, one in enumerate(atoms)]
+    atoms = [crystals.rutile(), *labeled_crystals(), crystals.rutile()]
+    return [LabeledCrystal(f"c{k}", "f.extxyz", one, {}, None, "", "") for k, one in enumerate(atoms)]
 
 
 def same(first: CrystalGraph, second: CrystalGraph) -> bool:
@@ -60,7 +60,7 @@ def same(first: CrystalGraph, second: CrystalGraph) -> bool:
     return True
 
 
-def built(folder: Path, entries: list[LabelledCrystal], options: GraphOptions = REDUCED, processes: int = 1):
+def built(folder: Path, entries: list[LabeledCrystal], options: GraphOptions = REDUCED, processes: int = 1):
     return open_or_build(folder / "store", entries, store_key(options, [{"content": "abc"}], len(entries)), processes)
 
 
@@ -192,7 +192,7 @@ class TestInterruption:
         monkeypatch.undo()
         assert same(built(tmp_path, entries)[0], structure_graph(entries[0].atoms, REDUCED))
 
-    def test_a_faster_neighbour_wins(self, tmp_path, entries, monkeypatch):
+    def test_a_faster_neighbor_wins(self, tmp_path, entries, monkeypatch):
         """Two trainings that start together build the same store."""
         original = graph_building._write
 
@@ -235,7 +235,7 @@ class TestInterruption:
 @pytest.fixture
 def world(tmp_path):
     """A file with absent labels, and its recipe with a store."""
-    frames = labelled_crystals()
+    frames = labeled_crystals()
     del frames[0].info["eps_inf"], frames[1].arrays["born_charges"]
     write_data(tmp_path, frames)
     return recipe(tmp_path, graph_store=str(tmp_path / "store"), model={"functionals": ["PBE"]})
@@ -309,7 +309,7 @@ class TestTraining:
             {"numbers": atoms.numbers.tolist(), "cell": atoms.cell.array.ravel().tolist(), "split": split,
              "frac": atoms.get_scaled_positions().ravel().tolist(), "mp_id": f"mp-{k}", "band_gap": gap}
             for k, (atoms, split, gap) in enumerate(
-                zip(labelled_crystals()[:4], ["train", "val", "train", "train"], [1.5, 2.5, None, 3.5], strict=True)
+                zip(labeled_crystals()[:4], ["train", "val", "train", "train"], [1.5, 2.5, None, 3.5], strict=True)
             )
         ]  # fmt: skip
         pq.write_table(pa.Table.from_pylist(content), tmp_path / "t.parquet")
@@ -321,6 +321,6 @@ class TestTraining:
         assert module.train_graphs[2].targets["band_gap"].tolist() == [3.5]
         assert module.train_graphs[2].targets["band_gap"].dtype == torch.float32
         assert [graph.targets["band_gap"].tolist() for graph in module.val_graphs] == [[2.5]]
-        table = read_labelled(tmp_path / "t.parquet", ["band_gap"])
+        table = read_labeled(tmp_path / "t.parquet", ["band_gap"])
         bare = replace(module.train_graphs[1], targets={})
         assert same(bare, structure_graph(table[2].atoms, graph_options(scalars)))

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import torch
 from tests.conftest import REPOSITORY
-from tests.training.synthetic import labelled_crystals, recipe, write_data
+from tests.training.synthetic import labeled_crystals, recipe, write_data
 
 from voigt.errors import OutputError, RecipeError, TargetError, WeightsError
 from voigt.graphs import CrystalBatch, collate
@@ -188,8 +188,8 @@ class TestFinishedRun:
 
 
 def test_overfits_eight_crystals(tmp_path):
-    frames = labelled_crystals()[:8]
-    copies = labelled_crystals()[:8]
+    frames = labeled_crystals()[:8]
+    copies = labeled_crystals()[:8]
     for atoms in copies:
         atoms.info.update(id=f"copy of {atoms.info['id']}", split="val")
     write_data(tmp_path, frames + copies)
@@ -288,7 +288,7 @@ train(recipe(Path({str(world)!r})), {str(tmp_path / "run")!r})
         folder = straight(recipe(world))
         with pytest.raises(RecipeError, match=r"other settings of model, batch_size; resume with the recipe"):
             train(recipe(world, model={"channels": 12}, batch_size=3), folder, resume=True)
-        write_data(tmp_path, labelled_crystals(seed=1))
+        write_data(tmp_path, labeled_crystals(seed=1))
         with pytest.raises(RecipeError, match="content of the data files"):
             train(recipe(tmp_path), folder, resume=True)
 
@@ -415,7 +415,7 @@ class TestOverflow:
 
 
 def test_a_split_without_labels_is_refused_before_training(tmp_path):
-    frames = labelled_crystals()
+    frames = labeled_crystals()
     for atoms in frames[9:]:
         del atoms.arrays["born_charges"]
     write_data(tmp_path, frames)

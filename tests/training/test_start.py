@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.training.synthetic import CUTOFF, labelled_crystals, recipe, write_data
+from tests.training.synthetic import CUTOFF, labeled_crystals, recipe, write_data
 
 from voigt.errors import RecipeError, WeightsError
 from voigt.graphs import CrystalBatch, CrystalGraph, collate
@@ -66,7 +66,7 @@ class TestReferences:
 
     def test_only_training_crystals_matter(self, world):
         tiny = recipe(world)
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for atoms in frames[9:]:
             atoms.arrays["born_charges"] *= 10
         before = initial_network(tiny, graphs_of(tiny)).state_dict()
@@ -86,7 +86,7 @@ class TestReferences:
 
     def test_absent_labels_are_left_out(self, world):
         tiny = recipe(world)
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for atoms in frames[:9:2]:
             del atoms.arrays["born_charges"], atoms.info["eps_inf"]
         half = [atoms for atoms in frames if "eps_inf" in atoms.info]
@@ -97,7 +97,7 @@ class TestReferences:
         assert all(torch.equal(value, padded[key]) for key, value in bare.items())
 
     def test_no_label_at_all_leaves_finite_weights(self, world):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         frames[-1].info.update(piezo_total=[1.0] * 18, elastic=np.eye(6).ravel().tolist(), band_gap=1.0)
         write_data(world, frames)
         names = ("born_charges", "eps_inf", "piezo_total", "elastic", "band_gap")
@@ -128,7 +128,7 @@ class TestFineTuning:
 
     def test_starts_lower_than_from_scratch(self, world):
         trained = train(recipe(world, epochs=20), world / "run").model
-        write_data(world, labelled_crystals(seed=1))
+        write_data(world, labeled_crystals(seed=1))
         losses = {}
         for key, finetune in (("scratch", None), ("tuned", str(trained))):
             tiny = recipe(world, finetune=finetune)
@@ -161,7 +161,7 @@ class TestFineTuning:
             initial_network(recipe(world, finetune="absent"), graphs_of(recipe(world)))
 
     def test_a_new_property_starts_at_its_mean(self, world):
-        frames = labelled_crystals()
+        frames = labeled_crystals()
         for k, atoms in enumerate(frames):
             atoms.info["formation_energy"] = -2.0 + 0.01 * k
         write_data(world, frames)

@@ -43,7 +43,7 @@ def test_the_summary_of_bands_names_path_and_lowest_frequency(salt: Project) -> 
     bands = band_structure(with_nac(salt, salt_charges(salt), 2.4 * np.eye(3)), points=9)
     text = band_summary(bands)
     lowest = min(segment.frequencies.min() for segment in bands)
-    assert lowest < -0.1  # springs to nearest neighbours alone do not hold the field
+    assert lowest < -0.1  # springs to nearest neighbors alone do not hold the field
     assert text.startswith(f"bands along G-X-W-K-G-L-U-W-L-K|U-X: lowest {-lowest:.3f}i THz at q = (")
 
 

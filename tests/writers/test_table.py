@@ -27,7 +27,7 @@ SITES = {
     "CaF2": (crystals.fluorite(), ["4a", "8c", "8c"]),
     "quartz": (crystals.quartz(), ["3a"] * 3 + ["6c"] * 6),
     "corundum, rhombohedral lattice": (crystals.corundum(), ["12c"] * 12 + ["18e"] * 18),
-    "anatase, body-centred": (crystals.anatase(), ["4b"] * 4 + ["8e"] * 8),
+    "anatase, body-centered": (crystals.anatase(), ["4b"] * 4 + ["8e"] * 8),
     "no symmetry": (crystals.nameless(), ["1a"] * 4),
     "supercell that hides the sixfold axis": (crystals.wurtzite() * (2, 1, 1), ["b"] * 8),
 }

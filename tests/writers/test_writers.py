@@ -19,7 +19,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from tests import crystals
 from tests.predictions import made_up, shared
 
-from voigt.data import read_labelled
+from voigt.data import read_labeled
 from voigt.errors import OutputError
 from voigt.prediction.result import Prediction
 from voigt.structures import read
@@ -116,8 +116,8 @@ def test_extxyz_is_read_by_ase_and_as_labels(predictions: list[Prediction], suff
     np.testing.assert_allclose(quartz.arrays["born_charges_spread"], norms, atol=1e-8)
     assert salt.info["eps_inf_spread"] == pytest.approx(np.linalg.norm(predictions[0].spread["eps_inf"]))
     assert [frame.id for frame in read([path])] == ["0012", "quartz"]
-    labelled = read_labelled(path, BORN)
-    for crystal, prediction in zip(labelled, predictions, strict=True):
+    labeled = read_labeled(path, BORN)
+    for crystal, prediction in zip(labeled, predictions, strict=True):
         np.testing.assert_allclose(crystal.targets["born_charges"], prediction.values["born_charges"], atol=1e-8)
 
 
@@ -212,9 +212,9 @@ def test_piezo_and_elastic_in_voigt_order_and_scalars(tmp_path: Path) -> None:
     assert properties["band_gap"]["value"] == pytest.approx(gap)
     assert frame.info["band_gap"] == pytest.approx(gap)
     assert table.column("band_gap")[0].as_py() == pytest.approx(gap)
-    labelled = read_labelled(tmp_path / "out.extxyz", ("piezo_total", "elastic", "band_gap"))[0]
-    np.testing.assert_allclose(labelled.targets["piezo_total"], piezo)
-    np.testing.assert_allclose(labelled.targets["elastic"], elastic)
+    labeled = read_labeled(tmp_path / "out.extxyz", ("piezo_total", "elastic", "band_gap"))[0]
+    np.testing.assert_allclose(labeled.targets["piezo_total"], piezo)
+    np.testing.assert_allclose(labeled.targets["elastic"], elastic)
 
 
 def test_every_property_keeps_its_model_and_functional(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Reading labelled files: extended XYZ and what ASE reads, crystal by crystal; sound Parquet tables as a whole."""
+"""Reading labeled files: extended XYZ and what ASE reads, crystal by crystal; sound Parquet tables as a whole."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.data.labelled import LabelledCrystal, labelled
+from voigt.data.labeled import LabeledCrystal, labeled
 from voigt.data.table import read_table
 from voigt.errors import InputError, TargetError
 from voigt.notes import Failure
@@ -21,14 +21,14 @@ from voigt.structures.rows import structure_from_row
 from voigt.tensors.properties import PROPERTIES, Property, get_property
 
 
-def read_labelled(
+def read_labeled(
     path: str | Path,
     properties: Sequence[str],
     where: str | None = None,
     functional: str | None = None,
     max_atoms: int | None = None,
-) -> Sequence[LabelledCrystal]:
-    """Read a labelled file. A sound Parquet table stays a table, see `voigt.data.table.LabelledTable`.
+) -> Sequence[LabeledCrystal]:
+    """Read a labeled file. A sound Parquet table stays a table, see `voigt.data.table.LabeledTable`.
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def read_labelled(
     table = read_table(path, properties, where, functional, max_atoms) if is_table else None
     if table is not None:
         return table
-    crystals: list[LabelledCrystal] = []
+    crystals: list[LabeledCrystal] = []
     problems: list[str] = []
     faults: list[str] = []
     for structure in read_parquet(path) if is_table else read([path]):
@@ -82,7 +82,7 @@ def read_labelled(
                 value = np.full(prop.shape, np.nan)  # present, though useless
             if value is not None:
                 targets[prop.name] = value
-        crystals.append(labelled(structure.id, str(path), atoms, targets, functional))
+        crystals.append(labeled(structure.id, str(path), atoms, targets, functional))
     if problems:
         raise InputError(_listing("training data hold unusable crystals; correct or remove them", problems))
     if not crystals:
@@ -151,7 +151,7 @@ def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:
     return prop.from_storage(value.reshape((count, *stored) if prop.per == "atom" else stored))
 
 
-def _label_fault(path: str | Path, crystals: Sequence[LabelledCrystal], prop: Property) -> str | None:
+def _label_fault(path: str | Path, crystals: Sequence[LabeledCrystal], prop: Property) -> str | None:
     labels = [crystal.targets[prop.name] for crystal in crystals if prop.name in crystal.targets]
     if labels:
         if any(np.any(label) for label in labels):

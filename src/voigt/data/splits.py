@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from voigt.data.labelled import Crystals
+from voigt.data.labeled import Crystals
 from voigt.errors import TargetError
 
 Parts = dict[str, list[int]]  # name of a part -> indices of its crystals

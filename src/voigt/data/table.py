@@ -1,4 +1,4 @@
-"""Many labelled crystals at little cost: columns of a Parquet table, from which single crystals are made on demand."""
+"""Many labeled crystals at little cost: columns of a Parquet table, from which single crystals are made on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
-from voigt.data.labelled import Crystals, LabelledCrystal, hill_formula, labelled
+from voigt.data.labeled import Crystals, LabeledCrystal, hill_formula, labeled
 from voigt.structures import checks
 from voigt.structures.inputs import ID_KEYS, id_in
 from voigt.structures.rows import atoms_from_row
@@ -24,7 +24,7 @@ _ID_COLUMNS = (*ID_KEYS, "mbid")
 
 
 @dataclass(frozen=True, eq=False)
-class LabelledTable(Crystals):
+class LabeledTable(Crystals):
     """Rows of a table as crystals: flat arrays of all atoms, one array per scalar column."""
 
     source: str
@@ -40,15 +40,15 @@ class LabelledTable(Crystals):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def take(self, indices: Sequence[int]) -> LabelledTable:
+    def take(self, indices: Sequence[int]) -> LabeledTable:
         return replace(self, rows=self.rows[np.asarray(indices, dtype=np.int64)])
 
-    def _crystal(self, index: int) -> LabelledCrystal:
+    def _crystal(self, index: int) -> LabeledCrystal:
         row = int(self.rows[index])
         atoms = self.atoms(row)
         info = atoms.info
         targets = {name: np.asarray(info[name], dtype=np.float64) for name in self.properties if name in info}
-        return labelled(_identity(row, info), self.source, atoms, targets, self.functional)
+        return labeled(_identity(row, info), self.source, atoms, targets, self.functional)
 
     def atoms(self, row: int) -> ase.Atoms:
         """The structure in one row of the file."""
@@ -113,8 +113,8 @@ class LabelledTable(Crystals):
 
 def read_table(
     path: str | Path, properties: Sequence[str], where: str | None, functional: str | None, max_atoms: int | None
-) -> LabelledTable | None:
-    """Read a Parquet table of sound crystals and scalar labels; arguments as those of `read_labelled`.
+) -> LabeledTable | None:
+    """Read a Parquet table of sound crystals and scalar labels; arguments as those of `read_labeled`.
 
     Returns
     -------
@@ -147,7 +147,7 @@ def read_table(
     positions, cells = frac.reshape(-1, 3), cell.reshape(-1, 3, 3)
     declared = tuple(dict.fromkeys(properties))
     arrays = numbers.astype(np.uint8), positions, cells, start
-    table = LabelledTable(str(path), *arrays, scalars, rows, declared, functional)
+    table = LabeledTable(str(path), *arrays, scalars, rows, declared, functional)
     if any(checks.problems(table.atoms(row)) for row in suspects(positions, cells, sizes).tolist()):
         return None
     if where is not None:
@@ -202,7 +202,7 @@ def _near(places: NDArray[np.float32], bounds: NDArray[np.float32]) -> NDArray[n
     return near
 
 
-def _usable(table: LabelledTable, scalars: Mapping[str, Any], name: str) -> bool:
+def _usable(table: LabeledTable, scalars: Mapping[str, Any], name: str) -> bool:
     """Whether a column holds labels of a scalar property: numbers, all finite or absent, not all zero."""
     import pyarrow
 

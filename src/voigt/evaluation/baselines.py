@@ -82,20 +82,20 @@ def _means(train: Sequence[Scored], properties: Sequence[Property]) -> Means:
     elements: dict[str, dict[int, float]] = {}
     tensors: dict[str, Array] = {}
     for entry in properties:
-        labelled = [crystal for crystal in train if entry.name in crystal.labels]
-        if not labelled:
+        labeled = [crystal for crystal in train if entry.name in crystal.labels]
+        if not labeled:
             continue
         if entry.per == "atom":
-            elements[entry.name] = _element_means(labelled, entry.name)
+            elements[entry.name] = _element_means(labeled, entry.name)
         else:
-            tensors[entry.name] = _mean_tensor(np.stack([crystal.labels[entry.name] for crystal in labelled]), entry)
+            tensors[entry.name] = _mean_tensor(np.stack([crystal.labels[entry.name] for crystal in labeled]), entry)
     return Means(elements, tensors)
 
 
-def _element_means(labelled: Sequence[Scored], name: str) -> dict[int, float]:
+def _element_means(labeled: Sequence[Scored], name: str) -> dict[int, float]:
     """One third of the mean trace of each element's tensors."""
-    numbers = np.concatenate([crystal.numbers for crystal in labelled])
-    traces = np.concatenate([np.trace(crystal.labels[name], axis1=1, axis2=2) for crystal in labelled])
+    numbers = np.concatenate([crystal.numbers for crystal in labeled])
+    traces = np.concatenate([np.trace(crystal.labels[name], axis1=1, axis2=2) for crystal in labeled])
     elements, index, counts = np.unique(numbers, return_inverse=True, return_counts=True)
     sums = np.bincount(index, traces)
     return dict(zip(elements.tolist(), (sums / counts / 3).tolist(), strict=True))

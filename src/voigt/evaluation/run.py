@@ -1,4 +1,4 @@
-"""A model against labelled files: read, pick the split, predict as `voigt predict` does, score."""
+"""A model against labeled files: read, pick the split, predict as `voigt predict` does, score."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from voigt.data.labelled import LabelledCrystal, as_crystals, file_digest
-from voigt.data.reading import label_of, read_labelled
+from voigt.data.labeled import LabeledCrystal, as_crystals, file_digest
+from voigt.data.reading import label_of, read_labeled
 from voigt.data.splits import Parts, SplitSettings, recorded_split, split_crystals
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.baselines import apply_baseline, fit_baseline
@@ -25,7 +25,7 @@ from voigt.structures import InputStructure
 from voigt.tensors.properties import get_property
 from voigt.writers.markdown import counted
 
-Crystals = Sequence[LabelledCrystal]
+Crystals = Sequence[LabeledCrystal]
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def evaluate_model(
     allow_unseen: bool = False,
     advance: Callable[[], None] | None = None,
 ) -> ModelEvaluation:
-    """Score a model on labelled files.
+    """Score a model on labeled files.
 
     A model that is conditioned on the functional predicts each crystal for the functional of its label.
 
@@ -67,7 +67,7 @@ def evaluate_model(
     model
         A trained model.
     data
-        Labelled files, see `read_labelled`.
+        Labeled files, see `read_labeled`.
     split
         "train", "val" or "test" as the crystals say in info key split, or "all". For a file that the model was trained
         on with another kind of split, that split is made again.
@@ -138,10 +138,10 @@ def _checked_names(model: LoadedModel, properties: Sequence[str] | None) -> list
     return names
 
 
-def _read(path: str | Path, names: Sequence[str], where: str | None, functional: str | None) -> list[LabelledCrystal]:
+def _read(path: str | Path, names: Sequence[str], where: str | None, functional: str | None) -> list[LabeledCrystal]:
     """Crystals with those of the labels that each of them has."""
     crystals = []
-    for crystal in read_labelled(path, (), where, functional):
+    for crystal in read_labeled(path, (), where, functional):
         targets = {}
         for name in names:
             try:
@@ -177,7 +177,7 @@ def crystal_parts(path: str | Path, crystals: Crystals, card: ModelCard) -> Part
     # Blocks are counted over what training read of the file, which may be other crystals than are looked at here.
     files: Sequence[Mapping[str, Any]] = card.recipe.get("data", ())
     source = next((file for file in files if card.data.get(file["path"]) == digest), {})
-    used = as_crystals(read_labelled(path, (), source.get("where"), None, source.get("max_atoms")))
+    used = as_crystals(read_labeled(path, (), source.get("where"), None, source.get("max_atoms")))
     ids = used.ids()
     if len(set(ids)) < len(ids):
         raise TargetError(f"{path} gives several crystals the same id, so that the blocks of training are unknown")
@@ -211,7 +211,7 @@ def _predict(
     return [results[i] for i in range(len(crystals))]
 
 
-def _scored(crystal: LabelledCrystal, prediction: Prediction | None) -> Scored:
+def _scored(crystal: LabeledCrystal, prediction: Prediction | None) -> Scored:
     return Scored(
         id=crystal.id,
         numbers=crystal.atoms.numbers,
@@ -250,7 +250,7 @@ def _other_functionals(model: LoadedModel, crystals: Crystals) -> list[str]:
     if not known:
         return []
     counts = Counter(crystal.functional or "none" for crystal in crystals if crystal.functional not in known)
-    return [f"{count} crystals labelled {name} are predicted for {known[0]}" for name, count in counts.items()]
+    return [f"{count} crystals labeled {name} are predicted for {known[0]}" for name, count in counts.items()]
 
 
 def left_out(failures: Sequence[Failure]) -> list[str]:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voigt.data.labelled import LabelledCrystal, as_crystals
+from voigt.data.labeled import LabeledCrystal, as_crystals
 from voigt.errors import InputError, OutputError
 from voigt.graphs.canonical_axes import AxesOptions
 from voigt.graphs.graph import CrystalGraph, build_graph
@@ -115,7 +115,7 @@ def _symmetry(atoms: ase.Atoms, symprec: float | None) -> Symmetry | None:
 
 
 def build_store(
-    folder: str | Path, crystals: Sequence[LabelledCrystal], key: Mapping[str, Any], processes: int | None = None
+    folder: str | Path, crystals: Sequence[LabeledCrystal], key: Mapping[str, Any], processes: int | None = None
 ) -> None:
     """Write the graphs of `crystals` to `folder`, which appears when all is done.
 
@@ -179,7 +179,7 @@ def _publish(temporary: Path, folder: Path) -> None:
 
 def _write(
     folder: Path,
-    crystals: Sequence[LabelledCrystal],
+    crystals: Sequence[LabeledCrystal],
     options: GraphOptions,
     key: Mapping[str, Any],
     index_type: str,
@@ -242,7 +242,7 @@ class _Chunk:
 
 
 def _chunks(
-    crystals: Sequence[LabelledCrystal], options: GraphOptions, index_type: str, processes: int
+    crystals: Sequence[LabeledCrystal], options: GraphOptions, index_type: str, processes: int
 ) -> Iterator[_Chunk]:
     """Chunks in the order of the crystals; a few of them are under way at any time, so that memory stays flat."""
     build = partial(_build_chunk, options=options, index_type=index_type)

@@ -51,7 +51,7 @@ class CrystalGraph:
     operations
         (n_operations, 3, 3) point operations that finish the mean over frames; empty if there is nothing to finish.
     functional
-        Label of the functional of the response that is predicted or labelled; None if unknown.
+        Label of the functional of the response that is predicted or labeled; None if unknown.
     targets
         Property name -> Cartesian tensor, (n_atoms, ...) or (1, ...); NaN where a label is absent.
     notes
@@ -95,7 +95,7 @@ def build_graph(
     dtype: torch.dtype = torch.float32,
     frame: AxesOptions | None = None,
 ) -> CrystalGraph:
-    """Neighbours of one crystal as tensors.
+    """Neighbors of one crystal as tensors.
 
     Parameters
     ----------

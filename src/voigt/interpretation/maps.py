@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from voigt.errors import DomainError
-from voigt.interpretation.measures import standardised
+from voigt.interpretation.measures import standardized
 from voigt.interpretation.sets import Collection, sample
 from voigt.models.sen.heads import SYSTEMS
 from voigt.tensors.properties import PROPERTIES
@@ -38,7 +38,7 @@ def check_maps() -> None:
 
 
 def tsne(embeddings: Array) -> Array:
-    """(n, width) vectors -> (n, 2) by t-SNE of the standardised vectors, always the same for the same input.
+    """(n, width) vectors -> (n, 2) by t-SNE of the standardized vectors, always the same for the same input.
 
     Raises DomainError: scikit-learn is not installed.
     """
@@ -46,7 +46,7 @@ def tsne(embeddings: Array) -> Array:
     from sklearn.manifold import TSNE
 
     perplexity = min(30.0, (len(embeddings) - 1) / 3)
-    rows = standardised(embeddings)
+    rows = standardized(embeddings)
     if rows.shape[1] < 2:  # nothing to start from that has two directions
         rows = np.pad(rows, ((0, 0), (0, 2 - rows.shape[1])))
     place = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=SEED).fit_transform(rows)

@@ -26,8 +26,8 @@ class Scatter:
     def add(self, rows: Array) -> None:
         """Add vectors, (n, width)."""
         mean = rows.mean(axis=0)
-        centred = rows - mean
-        products = centred.T @ centred
+        centered = rows - mean
+        products = centered.T @ centered
         if self.count == 0:
             self.count, self._mean, self._products = len(rows), mean, products
             return
@@ -52,12 +52,12 @@ def participation_ratio(covariance: Array) -> float:
     return float(np.trace(covariance)) ** 2 / squares if squares > 0 else 0.0
 
 
-def standardised(rows: Array) -> Array:
+def standardized(rows: Array) -> Array:
     """Columns with mean 0 and standard deviation 1; columns that are constant to rounding are left out."""
-    centred = rows - rows.mean(axis=0)
-    spread = centred.std(axis=0)
+    centered = rows - rows.mean(axis=0)
+    spread = centered.std(axis=0)
     varies = spread > 1e-6 * np.maximum(np.abs(rows).max(axis=0), np.finfo(np.float64).tiny)
-    return np.asarray(centred[:, varies] / spread[varies])
+    return np.asarray(centered[:, varies] / spread[varies])
 
 
 def distances(rows: Array) -> Array:
@@ -99,7 +99,7 @@ class Separation:
 
 
 def separation(rows: Array, labels: Labels, permutations: int = 200, seed: int = 0) -> Separation | None:
-    """Silhouette of labelled vectors (n, width) beside that of permuted labels.
+    """Silhouette of labeled vectors (n, width) beside that of permuted labels.
 
     None if there is one label only, or no label twice.
     """
@@ -124,7 +124,7 @@ class Dependence:
     """How much one label determines another."""
 
     bits: float  # mutual information
-    normalised: float  # over the mean of the two entropies: 0 to 1, but above 0 by chance where labels are many
+    normalized: float  # over the mean of the two entropies: 0 to 1, but above 0 by chance where labels are many
     # The same after subtracting from both what permuted labels share on average (Vinh, Epps and Bailey 2010): about 0
     # by chance, 1 if each label determines the other
     adjusted: float

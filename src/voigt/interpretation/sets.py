@@ -18,7 +18,7 @@ from voigt.interpretation.measures import (
     entropy,
     participation_ratio,
     separation,
-    standardised,
+    standardized,
 )
 from voigt.models.sen.heads import SYSTEMS
 
@@ -109,7 +109,7 @@ class Collection:
         return SetSummary(
             crystals=len(self.ids),
             systems={name: self.systems.count(name) for name in SYSTEMS if name in self.systems},
-            separation=separation(standardised(embeddings[chosen]), labels),
+            separation=separation(standardized(embeddings[chosen]), labels),
             sampled=len(chosen),
             embedding=_dimension(cloud, embeddings.shape[1]),
             stages=tuple(_dimension(scatter, len(scatter.covariance)) for scatter in self._stages),

@@ -58,7 +58,7 @@ def summary_lines(summary: SetSummary) -> list[Line]:
         *_section(
             "Strongest capsule of a site",
             [
-                f"{'':16}{'bits':>8}{'normalised':>12}{'adjusted':>10}{'labels':>8}{'orbits':>8}",
+                f"{'':16}{'bits':>8}{'normalized':>12}{'adjusted':>10}{'labels':>8}{'orbits':>8}",
                 *(_dependence_row(name, dependence) for name, dependence in summary.sites.items()),
             ],
             ("mutual information; adjusted: 0 is what chance gives, 1 if each determines the other",),
@@ -207,7 +207,7 @@ def _dimension_row(name: str, dimension: Dimension) -> str:
 def _dependence_row(name: str, dependence: Dependence | None) -> str:
     if dependence is None:
         return f"{name:16}not defined: in every crystal all atoms are equivalent"
-    numbers = f"{dependence.bits:>8.3f}{dependence.normalised:>12.3f}{dependence.adjusted:>10.3f}"
+    numbers = f"{dependence.bits:>8.3f}{dependence.normalized:>12.3f}{dependence.adjusted:>10.3f}"
     return f"{name:16}{numbers}{dependence.labels:>8}{dependence.items:>8}"
 
 

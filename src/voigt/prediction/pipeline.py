@@ -184,7 +184,7 @@ def _predict_batch(
         if len(chosen) == 1:
             size = chosen[0].graph
             problem = (
-                f"not enough memory for its {size.num_atoms} atoms and {size.num_edges} neighbours; "
+                f"not enough memory for its {size.num_atoms} atoms and {size.num_edges} neighbors; "
                 "use a machine with more, or a smaller cell"
             )
             return [chosen[0].structure.failure("memory", problem).lacking(tuple(names))]

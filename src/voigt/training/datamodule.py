@@ -1,4 +1,4 @@
-"""Labelled crystals as batches: graphs are built once and kept in memory, or in a store on disk."""
+"""Labeled crystals as batches: graphs are built once and kept in memory, or in a store on disk."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import lightning
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-from voigt.data.labelled import Crystals, JoinedCrystals, LabelledCrystal, as_crystals, file_digest
-from voigt.data.reading import read_labelled
+from voigt.data.labeled import Crystals, JoinedCrystals, LabeledCrystal, as_crystals, file_digest
+from voigt.data.reading import read_labeled
 from voigt.data.splits import Parts, SplitSettings, check_filled, hash_place, split_crystals
 from voigt.errors import InputError, RecipeError, TargetError
 from voigt.graphs import CrystalBatch, CrystalGraph, collate, pack
@@ -43,7 +43,7 @@ class TrainingData:
         File name -> digest.
     """
 
-    crystals: Sequence[LabelledCrystal]
+    crystals: Sequence[LabeledCrystal]
     parts: Parts
     digests: dict[str, str]
 
@@ -69,7 +69,7 @@ def read_data(recipe: Recipe) -> TrainingData:
     RecipeError
         A data file does not exist (all missing files are named), or functionals are mixed without telling them apart.
     InputError, TargetError
-        As `read_labelled` and the splits.
+        As `read_labeled` and the splits.
     """
     paths = [Path(recipe.data_root) / source.path for source in recipe.data]
     missing = [str(path) for path in paths if not path.is_file()]
@@ -80,7 +80,7 @@ def read_data(recipe: Recipe) -> TrainingData:
     parts: Parts = {"train": [], "val": [], "test": []}
     for source, path in zip(recipe.data, paths, strict=True):
         names = list(recipe.targets) if source.targets is None else list(source.targets)
-        crystals = as_crystals(read_labelled(path, names, source.where, source.functional, source.max_atoms))
+        crystals = as_crystals(read_labeled(path, names, source.where, source.functional, source.max_atoms))
         split = check_filled(split_crystals(crystals, recipe.split))
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
@@ -144,8 +144,8 @@ def check_parts(data: TrainingData, recipe: Recipe) -> None:
         raise TargetError(f"no crystal has a label {', '.join(without)}; give more data or another split")
 
 
-def training_graph(crystal: LabelledCrystal, recipe: Recipe) -> CrystalGraph:
-    """Graph of one labelled crystal, reduced by symmetry if the recipe says so."""
+def training_graph(crystal: LabeledCrystal, recipe: Recipe) -> CrystalGraph:
+    """Graph of one labeled crystal, reduced by symmetry if the recipe says so."""
     options = graph_options(recipe)
     try:
         graph = structure_graph(crystal.atoms, options)

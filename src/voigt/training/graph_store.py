@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voigt.data.labelled import Label, LabelledCrystal, Labels
+from voigt.data.labeled import Label, LabeledCrystal, Labels
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalGraph
 from voigt.graphs.building import FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
@@ -222,7 +222,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def open_or_build(
-    folder: str | Path, crystals: Sequence[LabelledCrystal], key: Mapping[str, Any], processes: int | None = None
+    folder: str | Path, crystals: Sequence[LabeledCrystal], key: Mapping[str, Any], processes: int | None = None
 ) -> GraphStore:
     """The store in `folder`, built from `crystals` if there is none.
 

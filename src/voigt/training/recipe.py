@@ -20,7 +20,7 @@ class _Section(BaseModel):
 
 
 class DataSource(_Section):
-    """One labelled file (extended XYZ, or Parquet with columns numbers, cell, frac)."""
+    """One labeled file (extended XYZ, or Parquet with columns numbers, cell, frac)."""
 
     path: str = Field(description="File, relative to the data folder.")
     where: str | None = Field(None, description="Keep crystals whose info key of this name is true: closed_shell.")
@@ -85,7 +85,7 @@ class Recipe(_Section):
         default_factory=lambda: parse_hypers({"method": DEFAULT_METHOD}),
         description="Network; `method` names its kind.",
     )
-    data: tuple[DataSource, ...] = Field(min_length=1, description="Labelled files.")
+    data: tuple[DataSource, ...] = Field(min_length=1, description="Labeled files.")
     data_root: str = Field(".", description="Folder of the data, relative to the recipe; VOIGT_DATA overrides it.")
     targets: dict[str, TargetSettings] = Field(min_length=1, description="Property name -> its loss.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Training, validation, test crystals.")

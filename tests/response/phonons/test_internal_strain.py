@@ -120,7 +120,7 @@ def test_forces_of_the_test_potential_are_slopes_of_its_energy() -> None:
     from ase.calculators.fd import calculate_numerical_forces
 
     np.testing.assert_allclose(atoms.get_forces(), calculate_numerical_forces(atoms, 1e-4), atol=1e-5)
-    # Madelung: 1.6381 for zincblende with reference to the nearest neighbour.
+    # Madelung: 1.6381 for zincblende with reference to the nearest neighbor.
     ideal = crystals.zincblende()
     ideal.calc = RigidIons({"Zn": 1.0, "S": -1.0}, 0.0, 1.0, 3.0)
     assert ideal.get_potential_energy() == pytest.approx(-1.63806 * COULOMB / (5.409 * np.sqrt(3) / 4), rel=1e-5)
@@ -159,7 +159,7 @@ def test_first_moments_are_the_finite_differences(structure: str, charge: float)
 
 
 def test_relaxing_ions_of_a_strained_crystal_polarize_it(wurtzite: tuple[ase.Atoms, RigidIons]) -> None:
-    """dP = sum Z du / V of rigid ions that a minimiser has moved, without force constants."""
+    """dP = sum Z du / V of rigid ions that a minimizer has moved, without force constants."""
     atoms, calculator = wurtzite
     charges = np.array([calculator.charges[symbol] for symbol in atoms.get_chemical_symbols()])
     phi = gamma_force_constants(phonons(atoms, calculator, (1, 1, 1), 0.0))

@@ -98,7 +98,7 @@ def test_modes_that_mix_translations_and_vibrations_are_refused() -> None:
     crystal = Diatomic()
     single = GammaModes(np.zeros(6), np.eye(6).reshape(6, 2, 3), np.ones(2), crystal.volume)
     mixed = GammaModes(np.zeros(12), np.eye(12).reshape(12, 4, 3), np.ones(4), crystal.volume)
-    assert acoustic(single).sum() == 3  # half of each: just recognised
+    assert acoustic(single).sum() == 3  # half of each: just recognized
     with pytest.raises(InputError, match="mix translations"):
         acoustic(mixed)
 
@@ -126,7 +126,7 @@ def test_unstable_directions_are_counted() -> None:
     assert unstable_directions(crystal.force_constants * np.diag([-1.0, 1.0, -1.0])) == 2
 
 
-def test_irreps_of_zincblende_and_of_neighbours_in_frequency(dft_data: Callable[[str], Path]) -> None:
+def test_irreps_of_zincblende_and_of_neighbors_in_frequency(dft_data: Callable[[str], Path]) -> None:
     """International Tables: zincblende has two T2. Cinnabar (D3): A2 and E that differ by 7e-4 THz stay apart."""
     _, phonon = load(dft_data("phonons/ZnS_mp-10695"))
     assert irreps(phonon, gamma_modes(phonon)) == (("T2", (0, 1, 2)), ("T2", (3, 4, 5)))

@@ -42,7 +42,7 @@ def salt(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def quartz(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """Trigonal; springs to the second neighbours, one unit cell."""
+    """Trigonal; springs to the second neighbors, one unit cell."""
     phonon = spring_phonon(crystals.quartz(), (1, 1, 1), cutoff=2.8)
     return read_project(write_project(tmp_path_factory.mktemp("quartz"), phonon, "params"))
 
@@ -76,7 +76,7 @@ def by_hand(phonon: Phonopy, z: np.ndarray, eps: np.ndarray, direction: np.ndarr
 
 
 def test_rock_salt_in_closed_form(salt: Project) -> None:
-    """Springs k to six neighbours: w_TO^2 = 2k/mu; w_LO^2 = w_TO^2 + Z^2 e^2 / (eps0 eps V mu)."""
+    """Springs k to six neighbors: w_TO^2 = 2k/mu; w_LO^2 = w_TO^2 + Z^2 e^2 / (eps0 eps V mu)."""
     phonons = gamma_phonons(salt.phonon, with_nac(salt, salt_charges(salt), 2.4 * np.eye(3)))
     mu = 1 / np.sum(1 / (salt.phonon.primitive.masses * atomic_mass))
     transverse = 2 * STIFFNESS * e / angstrom**2 / mu

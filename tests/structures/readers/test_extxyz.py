@@ -9,7 +9,7 @@ import ase.db
 import ase.io
 import numpy as np
 import pytest
-from tests.structures.inputs import good, is_sound, labelled, rocksalt, same_crystal, trouble, write_structures
+from tests.structures.inputs import good, is_sound, labeled, rocksalt, same_crystal, trouble, write_structures
 
 from voigt.structures import read
 
@@ -94,7 +94,7 @@ def test_broken_structure_is_named_and_the_others_delivered(tmp_path: Path, faul
     assert shown in trouble(bad[0])
     assert bad[0].reason == f"{path}, frame 2 (id {bad[0].id}): {trouble(bad[0])}"
     for structure, expected in zip([f for f in entries if is_sound(f)], (0, 1, 3), strict=True):
-        assert np.allclose(good(structure).positions, labelled(f"zno-{expected}").positions, atol=1e-7)
+        assert np.allclose(good(structure).positions, labeled(f"zno-{expected}").positions, atol=1e-7)
 
 
 @pytest.mark.parametrize("keep", range(1, 6))

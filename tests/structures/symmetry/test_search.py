@@ -185,7 +185,7 @@ def test_low_lattices_are_left_to_spglib(name):
 
 @pytest.mark.parametrize(("tolerances", "order"), [(0.05, 48), (0.7, None), (2.0, None), (20.0, 8)])
 def test_atoms_near_the_tolerance_are_left_to_spglib(tolerances, order):
-    # Titanium off its centre along z: 4/mmm with the oxygens in place, without inversion 4mm, 8 operations.
+    # Titanium off its center along z: 4/mmm with the oxygens in place, without inversion 4mm, 8 operations.
     atoms = crystals.perovskite()
     atoms.positions[1, 2] += tolerances * SYMPREC
     found = search(atoms)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.data.labelled import file_digest
+from voigt.data.labeled import file_digest
 from voigt.errors import DomainError, TargetError
 from voigt.evaluation.matbench.rivals import read_rivals, trivial
 from voigt.evaluation.matbench.scores import Array, Candidate, Row, score

@@ -130,7 +130,7 @@ def infrared(
 ) -> Infrared:
     """Oscillator strengths and static permittivity: eps_ionic = e^2/(eps_0 V) sum_m Z_ma Z_mb / w_m^2.
 
-    Acoustic modes are left out, recognised by their overlap with rigid translations; imaginary and vanishing optical
+    Acoustic modes are left out, recognized by their overlap with rigid translations; imaginary and vanishing optical
     modes are left out and named in the notes. InputError for tensors of a wrong shape or not finite.
 
     Parameters

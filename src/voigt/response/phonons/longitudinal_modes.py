@@ -64,7 +64,7 @@ def longitudinal_frequencies(response: Infrared, direction: ArrayLike) -> Array:
 
 
 def longitudinal(response: Infrared, direction: ArrayLike, frequencies: ArrayLike | None = None) -> Longitudinal:
-    """Poles and zeros of n.eps.n without damping, and the generalised Lyddane-Sachs-Teller relation.
+    """Poles and zeros of n.eps.n without damping, and the generalized Lyddane-Sachs-Teller relation.
 
     n.eps_0.n / n.eps_inf.n = prod_m (f_m(n) / f_m)^2 over all optical modes, with and without the field of q -> 0 along
     n; Cochran and Cowley, J. Phys. Chem. Solids 23, 447 (1962). It holds in every direction, and is about longitudinal

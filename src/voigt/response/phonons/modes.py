@@ -189,7 +189,7 @@ def irreps(phonon: Phonopy, modes: GammaModes) -> tuple[tuple[str | None, tuple[
     try:
         try:
             result = phonon.run_irreps([0, 0, 0], symmetry_adapted=True)
-        except TypeError:  # before phonopy 4.8: by equal frequencies, which mixes up accidental neighbours
+        except TypeError:  # before phonopy 4.8: by equal frequencies, which mixes up accidental neighbors
             result = phonon.run_irreps([0, 0, 0], degeneracy_tolerance=DEGENERACY)
     except Exception:  # phonopy raises anything here, from RuntimeError to failed assertions
         return None

@@ -1,4 +1,4 @@
-"""Labelled crystals, and collections of them whose common features are columns."""
+"""Labeled crystals, and collections of them whose common features are columns."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Labels = Sequence[Label] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class LabelledCrystal:
+class LabeledCrystal:
     """One crystal and its labels.
 
     Attributes
@@ -49,33 +49,33 @@ class LabelledCrystal:
     group: str
 
 
-def labelled(
+def labeled(
     identity: str, source: str, atoms: ase.Atoms, targets: Mapping[str, NDArray[np.float64]], functional: str | None
-) -> LabelledCrystal:
+) -> LabeledCrystal:
     """A crystal with labels; the rest follows from `info` and the elements. `functional` counts if it states none."""
     info, group = atoms.info, hill_formula(*np.unique(atoms.numbers, return_counts=True))
     functional = str(info["functional"]) if "functional" in info else functional
-    return LabelledCrystal(identity, source, atoms, targets, functional, str(info.get("split", "")), group)
+    return LabeledCrystal(identity, source, atoms, targets, functional, str(info.get("split", "")), group)
 
 
-class Crystals(Sequence[LabelledCrystal]):
-    """Labelled crystals, and what all of them have in common as columns, one entry per crystal."""
+class Crystals(Sequence[LabeledCrystal]):
+    """Labeled crystals, and what all of them have in common as columns, one entry per crystal."""
 
     @overload
-    def __getitem__(self, index: int) -> LabelledCrystal: ...
+    def __getitem__(self, index: int) -> LabeledCrystal: ...
     @overload
     def __getitem__(self, index: slice) -> Crystals: ...
-    def __getitem__(self, index: int | slice) -> LabelledCrystal | Crystals:
+    def __getitem__(self, index: int | slice) -> LabeledCrystal | Crystals:
         if isinstance(index, slice):
             return self.take(range(*index.indices(len(self))))
         if not -len(self) <= index < len(self):
             raise IndexError(f"crystal {index} of {len(self)}")
         return self._crystal(index % len(self))
 
-    def __iter__(self) -> Iterator[LabelledCrystal]:
+    def __iter__(self) -> Iterator[LabeledCrystal]:
         return (self._crystal(index) for index in range(len(self)))
 
-    def _crystal(self, index: int) -> LabelledCrystal:
+    def _crystal(self, index: int) -> LabeledCrystal:
         raise NotImplementedError  # abstract: lists, tables and joined files keep their crystals differently
 
     def take(self, indices: Sequence[int]) -> Crystals:
@@ -118,13 +118,13 @@ class Crystals(Sequence[LabelledCrystal]):
 class CrystalList(Crystals):
     """Crystals that are in memory one by one."""
 
-    def __init__(self, crystals: Sequence[LabelledCrystal]) -> None:
+    def __init__(self, crystals: Sequence[LabeledCrystal]) -> None:
         self._crystals = crystals
 
     def __len__(self) -> int:
         return len(self._crystals)
 
-    def _crystal(self, index: int) -> LabelledCrystal:
+    def _crystal(self, index: int) -> LabeledCrystal:
         return self._crystals[index]
 
     def take(self, indices: Sequence[int]) -> CrystalList:
@@ -144,7 +144,7 @@ class JoinedCrystals(Crystals):
     def __len__(self) -> int:
         return len(self._file)
 
-    def _crystal(self, index: int) -> LabelledCrystal:
+    def _crystal(self, index: int) -> LabeledCrystal:
         return self._files[int(self._file[index])][int(self._row[index])]
 
     def take(self, indices: Sequence[int]) -> JoinedCrystals:
@@ -192,7 +192,7 @@ class JoinedCrystals(Crystals):
             yield file.take(self._row[self._file == number].tolist())
 
 
-def as_crystals(crystals: Sequence[LabelledCrystal]) -> Crystals:
+def as_crystals(crystals: Sequence[LabeledCrystal]) -> Crystals:
     """Give a plain sequence the columns of `Crystals`."""
     return crystals if isinstance(crystals, Crystals) else CrystalList(crystals)
 
