@@ -128,7 +128,7 @@ def test_unknown_keys_are_named(voigt: Call, recipe: Path) -> None:
     ("options", "said"),
     [
         (["--set", "optimizer.lrr=1"], "optimizer.lrr: unknown key"),
-        (["--set", "optimizer.lr=1"], "no section 'optimizer'"),
+        (["--set", "optimiser.lr=1"], "no section 'optimiser'"),
         (["--set", "epochs"], "is no assignment"),
         (["--set", "epochs=many"], "epochs: "),
         (["--set", "name=[1"], "the value is no YAML"),

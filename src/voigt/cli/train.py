@@ -91,7 +91,7 @@ def _enter(target: Any, name: str, change: str) -> Any:
     if isinstance(target, dict) and isinstance(target.get(name), (dict, list)):
         return target[name]
     raise RecipeError(
-        f"--set {change}: the recipe has no section '{name}'; check its spelling against docs/training.md"
+        f"--set {change}: the recipe has no section '{name}'; check its spelling against docs/recipe.md"
     )
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import constants
 
 from voigt.errors import DomainError, InputError
 from voigt.response.arrays import Array, contracted, unit_vectors
@@ -22,8 +21,8 @@ from voigt.tensors.voigt import piezo_to_voigt, symmetric_to_voigt
 
 _PICOMETER_PER_VOLT = 1000.0
 """One (C/m^2)/GPa is 1e-9 C/N = 1e-9 m/V."""
-_VACUUM = constants.epsilon_0 * 1e12
-"""Permittivity of the vacuum in (C/m^2) (pm/V): what e times d is divided by to become a relative permittivity."""
+_VACUUM = 8.8541878188
+"""Permittivity of the vacuum (CODATA 2022) in (C/m^2) (pm/V): what e times d is divided by to become a relative permittivity."""
 
 
 @dataclass(frozen=True)

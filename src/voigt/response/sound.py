@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import constants
 
 from voigt.errors import DomainError, InputError
 from voigt.response.arrays import Array, unit_vectors
@@ -135,6 +134,8 @@ def debye_temperature(mean_velocity: ArrayLike, number_density: float) -> Array:
     647 K
     """
     # The sphere of wave vectors that holds as many states for each branch as there are atoms.
+    from scipy import constants  # takes a tenth of a second, which `voigt predict` need not wait for
+
     wave_number = np.cbrt(6 * np.pi**2 * number_density) / constants.angstrom
     return np.asarray(constants.hbar / constants.k * wave_number * np.asarray(mean_velocity, dtype=np.float64))[()]
 

@@ -145,7 +145,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
-        raise RecipeError(f"{path} must hold keys and values, see docs/training.md")
+        raise RecipeError(f"{path} must hold keys and values, see docs/recipe.md")
     recipe = parse_recipe(content, str(path))
     root = os.environ.get("VOIGT_DATA") or str((path.parent / recipe.data_root).resolve())
     return recipe.model_copy(update={"data_root": root})
@@ -191,7 +191,7 @@ def _place(error: Any) -> str:
 def _explain(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         method = f" of method {error['loc'][1]}" if error["loc"][0] == "model" else ""
-        return f"unknown key{method}, check its spelling against docs/training.md"
+        return f"unknown key{method}, check its spelling against docs/recipe.md"
     if error["type"] == "union_tag_invalid":
         return f"unknown method '{error['ctx']['tag']}'; choose from {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
