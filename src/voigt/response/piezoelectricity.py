@@ -22,7 +22,7 @@ from voigt.tensors.voigt import piezo_to_voigt, symmetric_to_voigt
 _PICOMETER_PER_VOLT = 1000.0
 """One (C/m^2)/GPa is 1e-9 C/N = 1e-9 m/V."""
 _VACUUM = 8.8541878188
-"""Permittivity of the vacuum (CODATA 2022) in (C/m^2) (pm/V): what e times d is divided by to become a relative permittivity."""
+"""Permittivity of the vacuum (CODATA 2022), (C/m^2) (pm/V): what e d is divided by to be a relative permittivity."""
 
 
 @dataclass(frozen=True)
