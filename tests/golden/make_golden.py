@@ -1,9 +1,9 @@
 """How the frozen files of this folder were made: with voigt 0.1.0, before its inside was rebuilt.
 
 Documentation, and no test: it imports modules of that time and need not run on later code. It was run with the code of
-commit 6636615 in /work/train, from any folder, on one thread:
+commit 6636615 in a folder OLD, this repository in NEW, on one thread:
 
-    export PYTHONPATH=/work/train/src:/work/train:/work/main OMP_NUM_THREADS=1
+    export PYTHONPATH=OLD/src:OLD:NEW VOIGT_DATA=DATA OMP_NUM_THREADS=1
     python -m tests.golden.make_golden [inputs] [models] [predictions] [store] [commands] [training] [api] [noise]
 
 `tests` is a namespace package: `tests.golden` comes from the last of these folders, the old `tests.training.synthetic`
@@ -55,7 +55,7 @@ from voigt.structures.reading import read
 
 log = logging.getLogger("golden")
 
-SHARED = Path(os.environ.get("VOIGT_DATA", "/work/shared/data"))
+SHARED = Path(os.environ.get("VOIGT_DATA", "."))
 CHOICE = (
     ("born/phonondb.extxyz", 60),
     ("born/mp.extxyz", 40),
