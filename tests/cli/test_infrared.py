@@ -192,8 +192,9 @@ def test_a_metal_is_refused_unless_insisted_on(voigt: Call, tmp_path: Path, tiny
     path = write_project(tmp_path / "alloy", spring_phonon(atoms), "params")
     result = voigt("infrared", path, "--model", tiny_model)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "probably a metal" in result.stderr
-    result = voigt("infrared", path, "--model", tiny_model, "--nac", "predicted")
+    assert "alloy: no infrared response: probably a metal" in result.stderr
+    assert "--allow-metal goes on all the same" in result.stderr
+    result = voigt("infrared", path, "--model", tiny_model, "--allow-metal")
     assert result.exit_code == 0
     assert "warning: probably a metal" in result.stderr
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ase.io
@@ -20,6 +21,9 @@ from tests.response.projects import spring_phonon, write_project
 from typer.testing import Result
 
 import voigt as package
+from voigt.notes import Note
+from voigt.prediction.result import Prediction
+from voigt.response.phonons import tensors
 
 Call = Callable[..., Result]
 
@@ -113,11 +117,71 @@ def test_a_metal_has_no_nac(voigt: Call, tiny_model: str, tmp_path: Path) -> Non
     folder = write_project(tmp_path / "al", spring_phonon(bulk("Al")), "params")
     result = voigt("phonons", folder, "--model", tiny_model)
     assert result.exit_code == 1
-    assert "NAC: inactive: probably a metal (it holds no non-metal)" in result.stdout
-    assert "--nac predicted applies it all the same" in result.stdout
+    assert "NAC: inactive: probably a metal (" in result.stdout
+    assert "--allow-metal goes on all the same" in result.stdout
+    allowed = voigt("phonons", folder, "--model", tiny_model, "--allow-metal")
+    assert allowed.exit_code == 0
+    assert "warning: probably a metal" in allowed.stderr
+    assert "inactive: all Born charges are below" in allowed.stdout  # the sum rule leaves none to a single atom
     none = voigt("phonons", folder, "--nac", "none")
     assert none.exit_code == 0
     assert none.stdout.splitlines()[3:] == result.stdout.splitlines()[3:]
+
+
+def test_the_correction_of_a_crystal_is_not_applied_to_a_sheet(
+    voigt: Call, tiny_model: str, salt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predicted(*words: object) -> Prediction:
+        prediction = predict(*words)
+        return replace(prediction, notes=(*prediction.notes, Note("vacuum", "a sheet in vacuum", ("eps_inf",))))
+
+    predict = tensors.predict_tensors
+    monkeypatch.setattr(tensors, "predict_tensors", predicted)
+    result = voigt("phonons", salt, "--model", tiny_model)
+    assert result.exit_code == 1
+    assert "NAC: inactive: a sheet in vacuum; the correction is that of the field in a three-dim" in result.stdout
+    assert "--allow-vacuum goes on all the same" in result.stdout
+    assert len(last_row(result.stdout)) == 4
+    spectrum = voigt("infrared", salt, "--model", tiny_model)
+    assert (spectrum.exit_code, spectrum.stdout) == (2, "")
+    assert "salt: no infrared response: a sheet in vacuum" in spectrum.stderr
+    for command in ("phonons", "infrared"):
+        assert voigt(command, salt, "--model", tiny_model, "--allow-vacuum").exit_code == 0
+    assert voigt("phonons", salt, "--nac", "none").exit_code == 0
+
+
+def test_charges_of_the_project_of_a_sheet_are_doubted(voigt: Call, tmp_path: Path) -> None:
+    atoms = crystals.rocksalt(cubic=True)
+    atoms = atoms[np.argsort(atoms.numbers)]
+    atoms.set_cell(atoms.cell.array + np.diag([0, 0, 15.0]))
+    folder = write_project(tmp_path / "sheet", spring_phonon(atoms, (1, 1, 1)), "params")
+    charges = "1 0 0 0 1 0 0 0 1\n"
+    (folder / "BORN").write_text("14.4\n2 0 0 0 2 0 0 0 1\n" + charges + charges.replace("1", "-1"))
+    result = voigt("phonons", folder, "--nac", "project")
+    assert result.exit_code == 0, result.stderr
+    assert "warning: the cell holds a sheet or slab with" in result.stderr
+    assert "the correction is that of the field in a three-dimensional crystal" in result.stderr
+
+
+def test_a_born_file_that_phonopy_will_not_read(voigt: Call, tiny_model: str, springs: Phonopy, tmp_path: Path) -> None:
+    """It prefers the block of the YAML file, and says nothing; the file named as `born_filename` is what counts."""
+    twin = phonopy.Phonopy(springs.unitcell, springs.supercell_matrix, primitive_matrix="P")
+    twin.dataset = springs.dataset
+    twin.produce_force_constants()
+    signs = np.where(np.array(twin.primitive.symbols) == "Na", 1.5, -1.5)
+    twin.nac_params = {"born": signs[:, None, None] * np.eye(3), "dielectric": 2.4 * np.eye(3), "factor": 14.4}
+    folder = write_project(tmp_path / "salt", twin, "params")
+    before = (folder / "phonopy_params.yaml").read_bytes()
+    result = voigt("phonons", folder, "--model", tiny_model, "--write-born")
+    assert result.exit_code == 0
+    assert "will not read" in result.stderr
+    assert "the nac: block of phonopy_params.yaml wins" in result.stderr
+    assert (folder / "phonopy_params.yaml").read_bytes() == before
+    for words, is_ours in (({}, False), ({"born_filename": folder / "BORN"}, True)):
+        theirs = phonopy.load(folder / "phonopy_params.yaml", **words)
+        theirs.run_qpoints([[0, 0, 0]], nac_q_direction=theirs.primitive.cell @ [1, 0, 0])
+        same = abs(theirs.qpoints.frequencies[0][-1] - float(last_row(result.stdout)[4])) < 1e-3
+        assert same == is_ours
 
 
 def test_zero_charges_carry_no_field(voigt: Call, salt: Path) -> None:
@@ -218,7 +282,7 @@ def spoil(folder: Path, how: str) -> None:
     ("how", "words", "problem"),
     [
         ("nan", (), "FORCE_SETS: forces are not finite"),
-        ("order", (), "these belong to another structure or another order of atoms"),
+        ("order", (), "they belong to another structure or another order of atoms"),
         ("atoms", (), "the supercell in disp.yaml do not match: 2 atoms with this supercell matrix against 16"),
         ("missing", (), "has no forces: no FORCE_SETS"),
         ("cut", (), "FORCE_SETS: it ends too early or is of another format"),

@@ -52,6 +52,8 @@ def infrared(
     symmetry: options.ImposeSymmetry = True,
     symprec: options.ProjectSymprec = None,
     allow_unseen: options.AllowUnseen = False,
+    allow_metal: options.AllowMetal = False,
+    allow_vacuum: options.AllowVacuum = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -78,7 +80,8 @@ def infrared(
             model=model,
             functional=functional,
             allow_unseen=allow_unseen,
-            allow_metal=nac == "predicted",
+            allow_metal=allow_metal,
+            allow_vacuum=allow_vacuum,
             symmetrize=symmetry,
             sum_rule=sum_rule,
             symprec=symprec,

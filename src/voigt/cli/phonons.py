@@ -41,6 +41,8 @@ def phonons(
     symmetry: options.ImposeSymmetry = True,
     symprec: options.ProjectSymprec = None,
     allow_unseen: options.AllowUnseen = False,
+    allow_metal: options.AllowMetal = False,
+    allow_vacuum: options.AllowVacuum = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -72,7 +74,8 @@ def phonons(
             model=model,
             functional=functional,
             allow_unseen=allow_unseen,
-            allow_metal=nac == "predicted",
+            allow_metal=allow_metal,
+            allow_vacuum=allow_vacuum,
             symmetrize=symmetry,
             sum_rule=sum_rule,
             symprec=symprec,
@@ -131,3 +134,8 @@ def _write_born(result: PhononResult, path: Path, quiet: bool) -> None:
         stream.write(text)
     if not quiet:
         tell(f"wrote {path}")
+    if project.nac_block is not None and not quiet:
+        tell(
+            f"warning: phonopy will not read {path}, since the nac: block of {project.nac_block} wins; take the block "
+            f'out of that file, or name the other one: phonopy.load("{project.nac_block}", born_filename="BORN")'
+        )

@@ -34,4 +34,5 @@ def check_files(output: Path | None, plot: Path | None) -> None:
 def tell_notes(notes: Iterable[Note]) -> None:
     """On standard error, a sentence each."""
     for note in notes:
-        tell(f"warning: {note.text}" if note.is_warning else note.text)
+        sentence = note.for_command_line().sentence
+        tell(f"warning: {sentence}" if note.is_warning else sentence)

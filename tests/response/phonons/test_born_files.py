@@ -32,7 +32,9 @@ def with_field(atoms: ase.Atoms) -> ase.Atoms:
     rng = np.random.default_rng(0)
     symmetry = find_symmetry(atoms, 1e-5)
     rotations, permutations = torch.as_tensor(symmetry.rotations), torch.as_tensor(symmetry.permutations)
-    z = project_atoms(torch.as_tensor(rng.normal(size=(len(atoms), 3, 3))), rotations, permutations)
+    z = project_atoms(
+        torch.as_tensor(rng.normal(size=(len(atoms), 3, 3))), rotations, permutations, torch.as_tensor(symmetry.sites)
+    )
     z = acoustic_sum_rule(z, torch.zeros(len(atoms), dtype=torch.int64), 1)
     root = rng.normal(size=(3, 3))
     atoms.set_array("z", z.numpy().reshape(-1, 9))

@@ -128,5 +128,5 @@ def test_the_order_of_the_files_wins_over_nothing(tmp_path: Path) -> None:
     ase.io.write(tmp_path / "POSCAR", crystals.rocksalt(), format="vasp")
     (tmp_path / "phonopy.conf").write_text("DIM = 2 2 2\n")
     assert len(read_project(tmp_path, Springs()).phonon.supercell) == 16
-    with pytest.raises(InputError, match="add them, or give --calculator"):
+    with pytest.raises(InputError, match="displace atoms with phonopy-init --dim 2 2 2 -d and calculate forces, or"):
         read_project(tmp_path)

@@ -347,7 +347,7 @@ def test_forces_in_another_order_are_seen_without_any_other_file(folder: Path) -
 
     # Na and Cl exchanged: an operation of these springs, so that symmetry and sum rule still hold.
     in_order(np.arange(64)[::-1])
-    fails(folder, "not drawn back to their places by their own force constants; these belong to another structure")
+    fails(folder, "not drawn back to their places by their own force constants; they belong to another structure")
     # All but the displaced atoms.
     order = np.arange(64)
     rest = np.setdiff1d(order, [entry["number"] for entry in perfect["first_atoms"]])
@@ -366,6 +366,7 @@ def test_force_constants_of_another_structure_are_refused(salt: Phonopy, tmp_pat
     fails(home, "another structure or another order of atoms")
     write_FORCE_CONSTANTS(constants[:32, :32].copy(), filename=home / "FORCE_CONSTANTS")
     fails(home, "force constants of 32 x 32 atoms do not belong to a supercell of 64 atoms")
+    write_FORCE_CONSTANTS(constants, filename=home / "FORCE_CONSTANTS")
     text = (home / "FORCE_CONSTANTS").read_text()
     (home / "FORCE_CONSTANTS").write_text(text[: len(text) // 2])
     fails(home, r"FORCE_CONSTANTS: .*; it does not fit the structure")
@@ -392,7 +393,9 @@ def test_broken_yaml_and_conf(salt: Phonopy, tmp_path: Path) -> None:
     home = write_project(tmp_path / "a", salt, "params")
     text = (home / "phonopy_params.yaml").read_text()
     (home / "phonopy_params.yaml").write_text(text[: len(text) // 2] + "\n  - [")
-    fails(home, "phonopy_params.yaml: .*; write it anew with phonopy")
+    fails(home, "phonopy_params.yaml is not readable YAML, line [0-9]+: ")
+    (home / "phonopy_params.yaml").write_text(text.replace("coordinates", "places"))
+    fails(home, "phonopy_params.yaml.*; write it anew with phonopy-init")
     (home / "phonopy_params.yaml").write_text("phonopy:\n  version: 4\n")
     fails(home, "holds no unit cell")
     home = write_project(tmp_path / "b", salt, "constants")
@@ -406,8 +409,10 @@ def test_options_as_words() -> None:
     assert parse_dim("2 0 0 0 2 0 0 0 1") == [2, 0, 0, 0, 2, 0, 0, 0, 1]
     assert parse_axes("0 1/2 1/2 1/2 0 1/2 1/2 1/2 0") == [0, 0.5, 0.5, 0.5, 0, 0.5, 0.5, 0.5, 0]
     assert parse_axes("F") == "F"
-    with pytest.raises(InputError, match="not 3 or 9 integers"):
+    with pytest.raises(InputError, match="DIM 'two' is not 3 or 9 integers"):
         parse_dim("two")
+    with pytest.raises(InputError, match=r"DIM '2 \\x00 2' is not"):
+        parse_dim("2 \0 2")
     with pytest.raises(InputError, match="not 9 numbers"):
         parse_axes("1/0 a b")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ase
 import numpy as np
 import pytest
 from tests import crystals
@@ -98,3 +99,34 @@ def test_a_probable_metal_is_refused_unless_allowed(tmp_path: Path, tiny_model: 
     assert not result.refused
     assert result.prediction is not None
     assert "likely_metal" in {note.kind for note in result.notes}
+
+
+def test_a_metal_that_composition_does_not_show(tmp_path: Path) -> None:
+    """MgB2 has a non-metal and an even number of electrons; the gap model that ships finds no gap."""
+    atoms = ase.Atoms(
+        "MgB2",
+        scaled_positions=[[0, 0, 0], [1 / 3, 2 / 3, 0.5], [2 / 3, 1 / 3, 0.5]],
+        cell=[3.086, 3.086, 3.524, 90, 90, 120],
+    )
+    folder = write_project(tmp_path / "MgB2", spring_phonon(atoms), "params")
+    result = run_phonons(folder)
+    assert (result.refused, result.polar, result.prediction) == (True, None, None)
+    assert "probably a metal" in result.nac
+    assert "likely_metal" in {note.kind for note in result.notes}
+    with pytest.raises(DomainError, match="MgB2: no infrared response: probably a metal"):
+        run_infrared(folder)
+    assert run_phonons(folder, ProjectSettings(allow_metal=True)).polar is not None
+
+
+def test_a_sheet_in_vacuum_has_no_correction_of_a_crystal(tmp_path: Path) -> None:
+    """Boron nitride, one layer."""
+    atoms = ase.Atoms("BN", scaled_positions=[[0, 0, 0.5], [1 / 3, 2 / 3, 0.5]], cell=[2.504, 2.504, 18, 90, 90, 120])
+    folder = write_project(tmp_path / "BN", spring_phonon(atoms, (2, 2, 1)), "params")
+    result = run_phonons(folder)
+    assert (result.refused, result.polar) == (True, None)
+    assert result.nac.startswith("inactive: the cell holds a sheet or slab with")
+    assert "vacuum" in {note.kind for note in result.notes}
+    with pytest.raises(DomainError, match="BN: no infrared response: the cell holds a sheet"):
+        run_infrared(folder)
+    assert run_phonons(folder, ProjectSettings(allow_vacuum=True)).polar is not None
+    assert not run_phonons(folder, ProjectSettings(tensors="none")).refused

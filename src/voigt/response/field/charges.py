@@ -46,7 +46,7 @@ def predicted_charges(model: str | Path | LoadedModel | None = None, settings: S
     from voigt.prediction.stream import predict_planned
     from voigt.structures import read
 
-    plan = choose_models(model, replace(settings or Settings(), properties=("born_charges",)))
+    plan = choose_models(model, replace(settings or Settings(check_domain=False), properties=("born_charges",)))
     logged: set[str] = set()
 
     def charges(structures: Sequence[ase.Atoms]) -> Array:

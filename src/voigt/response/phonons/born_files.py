@@ -104,7 +104,7 @@ def corrected(
     if symmetrize:
         symmetry = find_symmetry(atoms, symprec)
         rotations, permutations = torch.as_tensor(symmetry.rotations), torch.as_tensor(symmetry.permutations)
-        z_new = project_atoms(torch.from_numpy(z), rotations, permutations).numpy()
+        z_new = project_atoms(torch.from_numpy(z), rotations, permutations, torch.as_tensor(symmetry.sites)).numpy()
         eps_new = project_crystal(torch.from_numpy(eps), rotations, 2).numpy()
         steps.append(
             f"symmetry {symmetry.international} imposed: Born charges change by up to {abs(z_new - z).max():.2g} e, "
@@ -167,7 +167,7 @@ def born_file(
 
     phonon = _phonopy(atoms, born_charges, symprec, primitive_matrix)
     primitive = phonon.primitive
-    independent = _atoms_of_primitive(phonon)[phonon.primitive_symmetry.get_independent_atoms()]
+    independent = atoms_of_primitive(phonon)[phonon.primitive_symmetry.get_independent_atoms()]
     # phonopy takes the second and third word for parameters if they are numbers; those of this comment are not.
     sites = " ".join(f"{index + 1} ({atoms.symbols[index]})" for index in independent)
     first = unit_factor() if factor is None else factor
@@ -212,7 +212,7 @@ def nac_params(
 def parameters_for(phonon: Phonopy, born_charges: Array, eps_inf: Array) -> dict[str, Any]:
     """`nac_params` for a `Phonopy` that exists, whose unit cell the charges belong to, atom by atom."""
     return {
-        "born": np.array(born_charges[_atoms_of_primitive(phonon)], dtype=np.float64),
+        "born": np.array(born_charges[atoms_of_primitive(phonon)], dtype=np.float64),
         "dielectric": np.array(eps_inf, dtype=np.float64),
         "factor": unit_factor(),
     }
@@ -287,8 +287,8 @@ def _phonopy(atoms: ase.Atoms, born_charges: Array, symprec: float, primitive_ma
     )
 
 
-def _atoms_of_primitive(phonon: Phonopy) -> NDArray[np.int64]:
-    """Index in the input of each atom of the primitive cell."""
+def atoms_of_primitive(phonon: Phonopy) -> NDArray[np.int64]:
+    """Index in the unit cell of each atom of the primitive cell."""
     supercell = phonon.supercell
     return np.array([supercell.u2u_map[index] for index in supercell.s2u_map[phonon.primitive.p2s_map]])
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ase
 
 from voigt.errors import InputError
+from voigt.structures.readers.failures import printable
 from voigt.structures.symmetry.spglib_answers import quiet_spglib
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def attempt(place: str | Path, advice: str, action: Callable[[], ValueT]) -> Val
     except InputError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = printable(str(error)).rstrip(".") or type(error).__name__
         if isinstance(error, (IndexError, RecursionError, StopIteration, EOFError)):  # parsers that run out of lines
             reason = "it ends too early or is of another format"
         raise InputError(f"{place}: {reason[:200]}; {advice}") from error

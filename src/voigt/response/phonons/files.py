@@ -7,7 +7,7 @@ phonopy.conf and disp.yaml. Lengths and forces of other codes than VASP are conv
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.response.phonons.born_files import unit_factor
 from voigt.response.phonons.cells import attempt, to_phonopy
+from voigt.response.phonons.unfinished import what_is_missing
+from voigt.response.phonons.yaml_files import Units, packed_path, read_disp_yaml, read_phonopy_yaml, read_text
 
 if TYPE_CHECKING:
-    from phonopy.interface.phonopy_yaml import PhonopyYaml
     from phonopy.structure.atoms import PhonopyAtoms
 
 _YAMLS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
-_PACKED = ("", ".xz", ".gz", ".bz2", ".lzma")
 _UNIT_CELLS = ("POSCAR-unitcell", "POSCAR")
 _LETTERS = ("P", "F", "I", "A", "C", "R")
 
@@ -32,8 +33,8 @@ _LETTERS = ("P", "F", "I", "A", "C", "R")
 class Files:
     """What the files say, in Angstrom and eV.
 
-    `force_unit` (eV/Angstrom) and `length_unit` (Angstrom) are those of files beside a YAML file; `nac_unit` is
-    e^2/(4 pi eps0) in the units of its code, None for eV and Angstrom.
+    `code` is phonopy's name of the one whose files these are. `units` are those of files beside a YAML file;
+    `nac_unit` is e^2/(4 pi eps0) in them, None for eV and Angstrom.
     """
 
     cell: PhonopyAtoms
@@ -43,8 +44,8 @@ class Files:
     dataset: dict[str, Any] | None = None
     force_constants: NDArray[np.float64] | None = None
     nac: dict[str, Any] | None = None
-    force_unit: float = 1.0
-    length_unit: float = 1.0
+    code: str | None = None
+    units: Units = field(default_factory=Units)
     nac_unit: float | None = None
     names: tuple[str, ...] = ()
 
@@ -60,47 +61,38 @@ def read_files(path: Path, calculating: bool) -> Files:
             return Files(cell=to_phonopy(read_one(path)), names=(path.name,))
         raise InputError(f"{path} is no folder and no phonopy YAML file; give the folder, or --calculator as well")
     for name in _YAMLS:
-        for ending in _PACKED:
-            if (path / (name + ending)).exists():
-                return _with_conf(path, _from_yaml(path / (name + ending)))
+        file = packed_path(path / name)
+        if file is not None:
+            return _with_conf(path, _from_yaml(file))
     for name in _UNIT_CELLS:
         if (path / name).exists():
             return _with_disp(path, _with_conf(path, _from_poscar(path / name)))
     if (path / "SPOSCAR").exists():
         return _with_disp(path, replace(_from_poscar(path / "SPOSCAR"), supercell_matrix=np.eye(3, dtype=np.int64)))
-    raise InputError(f"{path} holds no phonopy project: none of {', '.join((*_YAMLS, *_UNIT_CELLS))}, SPOSCAR")
+    names = ", ".join((*_YAMLS, *_UNIT_CELLS))
+    raise InputError(f"{path} holds no phonopy project: none of {names}, SPOSCAR; {what_is_missing(path)}")
 
 
 def _from_yaml(path: Path) -> Files:
-    from phonopy.interface.phonopy_yaml import PhonopyYaml
-    from phonopy.physical_units import get_calculator_physical_units
-
-    def load() -> PhonopyYaml:
-        content = PhonopyYaml()
-        content.read(path)
-        return content
-
-    content = attempt(path, "write it anew with phonopy", load)
+    content, units = read_phonopy_yaml(path)
     if content.unitcell is None:
-        raise InputError(f"{path} holds no unit cell; write it anew with phonopy")
-    units = get_calculator_physical_units(content.calculator)
-    length, force = units.distance_to_A, units.force_to_eVperA
-    constants = content.force_constants
-    foreign = (length, force) != (1, 1)
+        raise InputError(f"{path} holds no unit cell; write it anew with phonopy-init")
+    foreign = units != Units()
     nac = None if content.nac_params is None else dict(content.nac_params)
     if nac is not None and foreign:
         nac.pop("factor", None)  # of the other units; ours is filled in
+    constants, matrix = content.force_constants, content.supercell_matrix
     return Files(
-        cell=_scaled(content.unitcell, length),
-        supercell_matrix=content.supercell_matrix,
+        cell=_scaled(content.unitcell, units.length),
+        supercell_matrix=None if matrix is None else attempt(path, "", lambda: matrix_of(np.ravel(matrix).tolist())),
         primitive_matrix="auto" if content.primitive_matrix is None else content.primitive_matrix,
-        supercell=None if content.supercell is None else _scaled(content.supercell, length),
-        dataset=None if content.dataset is None else scaled_dataset(dict(content.dataset), length, force),
-        force_constants=None if constants is None else constants * (force / length),
+        supercell=None if content.supercell is None else _scaled(content.supercell, units.length),
+        dataset=None if content.dataset is None else scaled_dataset(dict(content.dataset), units.length, units.force),
+        force_constants=None if constants is None else constants * units.force_constants,
         nac=nac,
-        force_unit=force,
-        length_unit=length,
-        nac_unit=units.nac_factor if foreign else None,
+        code=content.calculator,
+        units=units,
+        nac_unit=unit_factor() / (units.force_constants * units.length**3) if foreign else None,
         names=(path.name,),
     )
 
@@ -130,11 +122,11 @@ def _from_poscar(path: Path) -> Files:
 
 
 def _with_conf(folder: Path, files: Files) -> Files:
-    """DIM, PRIMITIVE_AXES and MASS of phonopy.conf, where a YAML file has not stated them."""
+    """DIM, PRIMITIVE_AXES, MASS and MAGMOM of phonopy.conf, where a YAML file has not stated them."""
     path = folder / "phonopy.conf"
     if not path.exists():
         return files
-    lines = attempt(path, "it should be text", lambda: path.read_text(encoding="utf-8")).splitlines()
+    lines = read_text(path).splitlines()
     pairs = [line.split("#")[0].partition("=") for line in lines]
     tags = {key.strip().upper(): value.strip() for key, _, value in pairs if value.strip()}
     names = (*files.names, path.name)
@@ -146,24 +138,31 @@ def _with_conf(folder: Path, files: Files) -> Files:
             files = replace(files, primitive_matrix=axes_of(parse_axes(axes)), names=names)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
+    atoms = len(files.cell)
     if "MASS" in tags:
-        masses = attempt(path, "MASS takes one number per atom", lambda: [float(word) for word in tags["MASS"].split()])
-        if len(masses) != len(files.cell):
-            raise InputError(f"{path}: MASS has {len(masses)} numbers for {len(files.cell)} atoms of the unit cell")
+        masses = _numbers(path, "MASS", tags["MASS"])
+        if len(masses) != atoms:
+            raise InputError(f"{path}: MASS has {len(masses)} numbers for {atoms} atoms of the unit cell")
         files.cell.masses = masses
+    if "MAGMOM" in tags and files.cell.magnetic_moments is None:
+        moments = _numbers(path, "MAGMOM", tags["MAGMOM"])
+        if len(moments) not in (atoms, 3 * atoms):
+            raise InputError(f"{path}: MAGMOM has {len(moments)} numbers for {atoms} atoms of the unit cell")
+        if any(moments):  # all zero: no magnet
+            files.cell.magnetic_moments = np.reshape(moments, (atoms, -1)) if len(moments) > atoms else moments
     return files
+
+
+def _numbers(path: Path, tag: str, text: str) -> list[float]:
+    return attempt(path, f"{tag} takes one number per atom", lambda: [float(word) for word in text.split()])
 
 
 def _with_disp(folder: Path, files: Files) -> Files:
     """Displacements and supercell of disp.yaml, or the supercell of SPOSCAR; they also give DIM."""
-    from phonopy.file_IO import parse_disp_yaml
-
     path = folder / "disp.yaml"
     if path.exists():
-        dataset, supercell = attempt(
-            path, "write it anew with phonopy -d", lambda: parse_disp_yaml(path, return_cell=True)
-        )
-        files = replace(files, dataset=dict(dataset), supercell=supercell, names=(*files.names, path.name))
+        dataset, supercell = read_disp_yaml(path)
+        files = replace(files, dataset=dataset, supercell=supercell, names=(*files.names, path.name))
     elif (folder / "SPOSCAR").exists() and "SPOSCAR" not in files.names:
         files = replace(files, supercell=_from_poscar(folder / "SPOSCAR").cell, names=(*files.names, "SPOSCAR"))
     if files.supercell_matrix is None and files.supercell is not None:
@@ -182,7 +181,7 @@ def parse_dim(text: str) -> list[int]:
     try:
         return [int(word) for word in text.split()]
     except ValueError as error:
-        raise InputError(f"DIM '{text}' is not 3 or 9 integers") from error
+        raise InputError(f"DIM {text[:60]!r} is not 3 or 9 integers") from error
 
 
 def parse_axes(text: str) -> str | list[float]:
@@ -193,7 +192,9 @@ def parse_axes(text: str) -> str | list[float]:
     try:
         return [float(Fraction(word)) for word in words]
     except (ValueError, ZeroDivisionError) as error:
-        raise InputError(f"PRIMITIVE_AXES '{text}' is not 9 numbers, one of {' '.join(_LETTERS)}, or auto") from error
+        raise InputError(
+            f"PRIMITIVE_AXES {text[:60]!r} is not 9 numbers, one of {' '.join(_LETTERS)}, or auto"
+        ) from error
 
 
 def matrix_of(dim: Sequence[int]) -> NDArray[np.int64]:
@@ -210,7 +211,7 @@ def axes_of(axes: Any) -> Any:
     """Primitive matrix (3, 3) of 9 numbers, or phonopy's word for one."""
     if isinstance(axes, str):
         if axes.upper() not in (*_LETTERS, "AUTO"):
-            raise InputError(f"primitive axes '{axes}' are not 9 numbers, one of {' '.join(_LETTERS)}, or auto")
+            raise InputError(f"primitive axes {axes[:60]!r} are not 9 numbers, one of {' '.join(_LETTERS)}, or auto")
         return "auto" if axes.upper() == "AUTO" else axes.upper()
     if np.size(axes) != 9 or np.linalg.det(np.reshape(axes, (3, 3))) <= 0:
         raise InputError("primitive axes take 9 numbers with a positive determinant")

@@ -163,19 +163,15 @@ def parse_direction(text: str) -> Array:
     return _unit([x, y, z])
 
 
-def inactive_reason(born_charges: Array, metal: str | None) -> str | None:
-    """Why NAC does nothing to this crystal, or None; `metal` as `voigt.structures.domain.metal_reason` gives it.
+def inactive_reason(born_charges: Array) -> str | None:
+    """Why NAC does nothing to this crystal, or None.
 
     Examples
     --------
-    >>> inactive_reason(np.zeros((2, 3, 3)), None)
+    >>> inactive_reason(np.zeros((2, 3, 3)))
     'all Born charges are below 0.001 e'
     """
-    if metal is not None:
-        return f"probably a metal ({metal}), whose electrons screen the field"
-    if abs(born_charges).max() < UNCHARGED:
-        return f"all Born charges are below {UNCHARGED:g} e"
-    return None
+    return f"all Born charges are below {UNCHARGED:g} e" if abs(born_charges).max() < UNCHARGED else None
 
 
 def distinct(phonons: GammaPhonons, tolerance: float = 1e-3) -> list[tuple[Along, tuple[str, ...]]]:

@@ -12,17 +12,20 @@ import numpy as np
 
 from voigt.errors import InputError
 from voigt.notes import Note
-from voigt.response.phonons.born_files import unit_factor
+from voigt.response.phonons.born_files import atoms_of_primitive, unit_factor
 from voigt.response.phonons.cells import PHONOPY_SYMPREC, attempt, make_phonopy, to_ase
 from voigt.response.phonons.files import Files, axes_of, matrix_of, read_files
 from voigt.response.phonons.force_constants import DISPLACEMENT, calculate_force_constants, supercell_for
 from voigt.response.phonons.force_files import check_force_constants, set_force_constants
+from voigt.structures.checks import problems
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
 SAME_SITE = 0.02
 """Angstrom by which atoms of two files may differ and still be the same."""
+MOST_ATOMS = 50_000
+"""Of a supercell."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Project:
     nac_unit
         e^2/(4 pi eps0) in the units of the code whose files these are: the factor in its BORN. None for eV and
         Angstrom.
+    nac_block
+        Name of the YAML file whose block `nac:` phonopy prefers to any BORN; None if there is none.
     """
 
     folder: Path
@@ -50,6 +55,7 @@ class Project:
     own_nac: dict[str, Any] | None
     notes: tuple[Note, ...] = ()
     nac_unit: float | None = None
+    nac_block: str | None = None
 
 
 def read_project(
@@ -104,6 +110,7 @@ def read_project(
         files = replace(files, supercell_matrix=supercell_for(files.cell.cell))
     if primitive_axes is not None:
         files = replace(files, primitive_matrix=axes_of(primitive_axes))
+    _check_cell(path, files)
     cells = files.cell, files.supercell_matrix, files.primitive_matrix
     use_symmetry = symmetrize or calculator is None  # forces in files were saved by symmetry
     phonon = make_phonopy(path, "check its cell, --dim and --primitive-axes", *cells, symprec, use_symmetry)
@@ -114,12 +121,15 @@ def read_project(
     else:
         _check_supercell(path, phonon, files)
         source = set_force_constants(path, home, phonon, files)
-    done = (*done, check_force_constants(path, phonon, symmetrize))
-    project = Project(path, phonon, source, None, done, files.nac_unit)
+    done = (*done, *check_force_constants(path, phonon, symmetrize, calculator is not None))
     of_project = path.is_dir() or files.supercell is not None  # a BORN beside a bare structure belongs to anything
+    block = None if files.nac is None else files.names[0]
+    if block is not None and of_project and (home / "BORN").exists():
+        done = (*done, Note("set_aside", f"BORN is not read: the nac: block of {block} wins, as it does in phonopy"))
+    project = Project(path, phonon, source, None, done, files.nac_unit, block)
     try:
         if files.nac is not None:
-            return replace(project, own_nac=_completed(files.names[0], dict(files.nac), len(phonon.primitive)))
+            return replace(project, own_nac=_completed(files.names[0], dict(files.nac), phonon))
         if of_project and (home / "BORN").exists():
             return replace(project, own_nac=read_born(project, home / "BORN"))
     except InputError as error:
@@ -142,17 +152,33 @@ def read_born(project: Project, path: str | Path) -> dict[str, Any]:
     parameters = attempt(path, advice, lambda: dict(parse_BORN(project.phonon.primitive, filename=path)))
     if project.nac_unit is not None:
         parameters.pop("factor", None)  # in the units of another code; cells and force constants are in ours
-    return _completed(path, parameters, len(project.phonon.primitive))
+    return _completed(path, parameters, project.phonon)
 
 
-def _completed(path: str | Path, parameters: dict[str, Any], count: int) -> dict[str, Any]:
-    """NAC parameters of `count` atoms from a file, with the unit factor where it has none; InputError for others."""
-    if len(parameters["born"]) != count:
-        raise InputError(f"{path}: Born charges of {len(parameters['born'])} atoms, but the primitive cell has {count}")
+def _completed(path: str | Path, parameters: dict[str, Any], phonon: Phonopy) -> dict[str, Any]:
+    """NAC parameters of the primitive cell, with the unit factor where there is none; InputError for others."""
+    count, born = len(phonon.primitive), np.asarray(parameters["born"])
+    if len(born) == len(phonon.unitcell):
+        born = born[atoms_of_primitive(phonon)]
+    if born.shape != (count, 3, 3) or np.shape(parameters["dielectric"]) != (3, 3):
+        raise InputError(f"{path}: Born charges of {len(born)} atoms, but the primitive cell has {count}")
+    parameters["born"] = born
     if not all(np.isfinite(parameters[key]).all() for key in ("born", "dielectric")):
         raise InputError(f"{path}: Born charges or eps_inf are not finite")
     parameters.setdefault("factor", unit_factor())
     return parameters
+
+
+def _check_cell(path: Path, files: Files) -> None:
+    """The unit cell must be a crystal, and the supercell of a size that can be dealt with."""
+    faults = problems(to_ase(files.cell))
+    if faults:
+        raise InputError(f"{path}: the unit cell in {files.names[0]} {'. '.join(faults)}")
+    cells = float(np.linalg.det(np.asarray(files.supercell_matrix, dtype=np.float64)))
+    if cells * len(files.cell) > MOST_ATOMS:
+        raise InputError(
+            f"{path}: a supercell of {cells:.0f} cells has more than {MOST_ATOMS} atoms; check the supercell matrix"
+        )
 
 
 def _check_supercell(path: Path, phonon: Phonopy, files: Files) -> None:

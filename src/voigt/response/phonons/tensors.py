@@ -16,11 +16,14 @@ from voigt.response.phonons.born_files import corrected, parameters_for
 from voigt.response.phonons.cells import attempt, make_phonopy, to_ase
 from voigt.response.phonons.force_constants import DISPLACEMENT
 from voigt.response.phonons.project import Project, read_born, unit_cell
+from voigt.structures.vacuum import find_vacuum
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
     from voigt.prediction.result import Prediction, Settings
+
+_NO_FIELD = "the correction is that of the field in a three-dimensional crystal, and phonopy has no other"
 
 Source: TypeAlias = Literal["predicted", "project", "none"]
 
@@ -37,8 +40,9 @@ class ProjectSettings:
         A BORN file to take them from instead.
     model, functional, allow_unseen
         Of the prediction, see `voigt.Settings`.
-    allow_metal
-        Use predicted tensors even if the crystal is probably a metal, whose electrons screen the field.
+    allow_metal, allow_vacuum
+        Use predicted tensors even if the crystal is probably a metal, whose electrons screen the field, or a sheet,
+        wire or molecule in vacuum, where the field is another one.
     symmetrize, sum_rule
         Which corrections tensors get; `symmetrize` is about force constants too.
     symprec
@@ -55,6 +59,7 @@ class ProjectSettings:
     functional: str | None = None
     allow_unseen: bool = False
     allow_metal: bool = False
+    allow_vacuum: bool = False
     symmetrize: bool = True
     sum_rule: bool = True
     symprec: float | None = None
@@ -89,8 +94,8 @@ class ProjectTensors:
         The project's `Phonopy` with them as NAC; None without any.
     prediction
         What they were predicted as; None if they were not.
-    metal
-        Why a crystal with predicted tensors is probably a metal; None if it is not.
+    refused
+        Why predicted tensors must not be used as NAC, with the option that does it all the same; None if they may be.
     notes
         What was done to them ("processing"), which ones are not used ("set_aside"), and those of the prediction.
     """
@@ -98,7 +103,7 @@ class ProjectTensors:
     name: str
     polar: Phonopy | None
     prediction: Prediction | None = None
-    metal: str | None = None
+    refused: str | None = None
     notes: tuple[Note, ...] = ()
 
     @property
@@ -128,11 +133,12 @@ def project_tensors(project: Project, settings: ProjectSettings) -> ProjectTenso
         name, raw = _given(project, settings.born)
         parameters, steps = corrected_parameters(project, raw, symmetrize=symmetrize, sum_rule=sum_rule)
         polar = with_parameters(project, parameters, symmetrize=False)
-        return ProjectTensors(name, polar, notes=(*aside, *(Note("processing", step) for step in steps)))
+        vacuum = find_vacuum(unit_cell(project))
+        text = "" if vacuum is None else f"the cell holds {vacuum.text}: {_NO_FIELD}"
+        doubts = (Note("vacuum", text, ("born_charges", "eps_inf")),) if text else ()
+        return ProjectTensors(name, polar, notes=(*aside, *(Note("processing", step) for step in steps), *doubts))
     if settings.tensors == "none":
         return ProjectTensors("none, longitudinal modes are not shifted", None, notes=aside)
-
-    from voigt.structures.domain import metal_reason
 
     corrections = settings.prediction("born_charges", "eps_inf")
     prediction = predict_tensors(project, settings.model, corrections)
@@ -143,9 +149,20 @@ def project_tensors(project: Project, settings: ProjectSettings) -> ProjectTenso
         name=f"predicted, model {models}" + (f", functional {functionals}" if functionals else ""),
         polar=with_nac(project, *tensors, symmetrize=symmetrize, sum_rule=sum_rule, symprec=symprec),
         prediction=prediction,
-        metal=metal_reason(prediction.atoms, prediction.symmetry),
+        refused=_refusal(prediction, settings),
         notes=(*aside, *_steps(prediction, settings)),
     )
+
+
+def _refusal(prediction: Prediction, settings: ProjectSettings) -> str | None:
+    for note in prediction.notes:
+        if note.kind == "likely_metal" and not settings.allow_metal:
+            return f"{note.text}; --allow-metal goes on all the same"
+        if note.kind == "vacuum" and not settings.allow_vacuum:
+            vacuum = find_vacuum(prediction.atoms)  # the note is about all that was predicted, and long
+            held = note.text if vacuum is None else f"the cell holds {vacuum.text}"
+            return f"{held}; {_NO_FIELD}; --allow-vacuum goes on all the same"
+    return None
 
 
 def with_nac(
@@ -205,7 +222,9 @@ def predict_tensors(project: Project, model: str | None, settings: Settings) -> 
     name, properties = project.folder.resolve().name, settings.properties or ()
     (result,) = predict_structures([InputStructure(str(project.folder), 0, name, unit_cell(project))], model, settings)
     if isinstance(result, Failure):
-        raise InputError(result.reason + ("; or use --nac project" if "born_charges" in properties else ""))
+        raise InputError(
+            result.for_command_line().reason + ("; or use --nac project" if "born_charges" in properties else "")
+        )
     absent = [prop for prop in properties if prop not in result.values]
     if absent:
         raise InputError(f"{name}: {' and '.join(absent)} needed as well; choose a model that gives all")

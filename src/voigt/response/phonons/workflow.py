@@ -55,7 +55,7 @@ class PhononResult:
     prediction
         The predicted tensors; None if there are none or they make no sense.
     refused
-        Whether NAC was to be predicted, but the crystal is probably a metal.
+        Whether NAC was to be predicted, but the crystal is probably a metal or holds vacuum.
     bands, bands_without_nac
         If they were requested.
     notes
@@ -161,20 +161,17 @@ def run_phonons(
     """
     settings = settings or ProjectSettings()
     project, tensors = _read(folder, settings, advance)
-    nac, polar, prediction, refused = tensors.name, tensors.polar, tensors.prediction, False
-    if polar is not None:
-        metal = None if settings.allow_metal else tensors.metal
-        reason = inactive_reason(tensors.born_charges, metal)
-        if reason is not None:
-            refused = metal is not None
-            advice = "; --nac predicted applies it all the same" if refused else ""
-            nac, polar, prediction = f"inactive: {reason}{advice}", None, None if refused else prediction
+    nac, polar, prediction = tensors.name, tensors.polar, tensors.prediction
+    if tensors.refused is not None:
+        nac, polar, prediction = f"inactive: {tensors.refused}", None, None
+    elif polar is not None and (reason := inactive_reason(tensors.born_charges)) is not None:
+        nac, polar = f"inactive: {reason}", None
     return PhononResult(
         project=project,
         nac=nac,
         polar=polar,
         prediction=prediction,
-        refused=refused,
+        refused=tensors.refused is not None,
         phonons=gamma_phonons(project.phonon, polar, directions),
         bands=band_structure(polar or project.phonon) if bands else None,
         bands_without_nac=band_structure(project.phonon) if bands_without_nac else None,
@@ -206,7 +203,7 @@ def run_infrared(
     InputError
         The project cannot be read, there are no tensors for it, or linewidths do not fit.
     DomainError
-        The crystal is probably a metal, and the settings do not allow that.
+        The crystal is probably a metal or holds vacuum, and the settings do not allow that.
 
     Examples
     --------
@@ -217,11 +214,8 @@ def run_infrared(
     project, tensors = _read(folder, settings, advance)
     if tensors.polar is None:
         raise InputError('infrared needs Born charges: take those that are "predicted", or of the "project"')
-    if tensors.metal is not None and not settings.allow_metal:
-        raise DomainError(
-            f"{project.folder.resolve().name}: probably a metal ({tensors.metal}), whose electrons hide the vibrations "
-            "from light; --nac predicted goes on all the same"
-        )
+    if tensors.refused is not None:
+        raise DomainError(f"{project.folder.resolve().name}: no infrared response: {tensors.refused}")
     modes = gamma_modes(project.phonon)
     response = infrared(modes, tensors.born_charges, tensors.eps_inf, irreps(project.phonon, modes))
     groups = distinct_directions(response, np.array(directions))
