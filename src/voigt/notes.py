@@ -20,12 +20,16 @@ Kind = Literal[
     "not_finite",
     "crashed",
     "likely_metal",
+    "vacuum",
+    "far_from_training",
+    "charged",
     "disagreement",
     "canonical_axes",
     "contradiction",
     "unusable_born",
     "mixed_functionals",
     "not_relaxed",
+    "asymmetric_forces",
     "unstable_modes",
     "not_neutral",
     "processing",
@@ -44,12 +48,16 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
         "not_finite": "values that are not finite",
         "crashed": "the computation of this structure crashed",
         "likely_metal": "probably a metal: the response is defined for insulators only",
+        "vacuum": "a sheet, wire or molecule in vacuum: no property of a three-dimensional crystal",
+        "far_from_training": "bonds or densities that the training set of a model hardly has",
+        "charged": "charge of the cell as the structure states it",
         "disagreement": "the members of an ensemble disagree",
         "canonical_axes": "canonical axes that react to small changes of the cell",
         "contradiction": "values of two models that contradict each other",
         "unusable_born": "Born charges of a project that could not be used",
         "mixed_functionals": "properties that belong to different functionals",
         "not_relaxed": "forces on the undisplaced structure",
+        "asymmetric_forces": "forces of a calculator that contradict the symmetry of the crystal",
         "unstable_modes": "modes with imaginary or vanishing frequency, left out of the permittivity",
         "not_neutral": "Born charges that do not sum to zero",
         "processing": "what was done to tensors or force constants",
@@ -59,8 +67,12 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
 )
 """What each kind is in general, for tables that count them."""
 
-INFORMATION: frozenset[Kind] = frozenset({"processing", "set_aside", "no_axis"})
+INFORMATION: frozenset[Kind] = frozenset({"processing", "set_aside", "no_axis", "charged"})
 """Kinds that tell what was done; all others put a result in doubt."""
+
+
+OPTIONS: Mapping[Kind, str] = MappingProxyType({"unseen_elements": "use --allow-unseen to predict all the same"})
+"""What the command line advises instead of the remedy for Python."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +89,8 @@ class Note:
         Properties that it concerns. One of them without a value is missing for this reason.
     elements
         Symbols of elements that it is about.
+    remedy
+        What to do in Python, where that is not part of `text`.
 
     Examples
     --------
@@ -88,6 +102,16 @@ class Note:
     text: str
     properties: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
+    remedy: str = ""
+
+    @property
+    def sentence(self) -> str:
+        """Text and remedy."""
+        return _advised(self.text, self.remedy)
+
+    def for_command_line(self) -> Note:
+        """The same with the remedy of the command line."""
+        return replace(self, remedy=OPTIONS.get(self.kind, self.remedy) if self.remedy else "")
 
     @property
     def is_warning(self) -> bool:
@@ -115,6 +139,8 @@ class Failure:
         Properties that could not be had.
     elements
         Symbols of elements that are the reason.
+    remedy
+        What to do in Python, where that is not part of `problem` because the command line has another word for it.
 
     Examples
     --------
@@ -129,17 +155,27 @@ class Failure:
     problem: str
     properties: tuple[str, ...] = ()
     elements: tuple[str, ...] = ()
+    remedy: str = ""
 
     @property
     def reason(self) -> str:
-        """One sentence for people: place, id and problem."""
-        return f"{self.source}, frame {self.index} (id {self.id}): {self.problem}"
+        """One sentence for people: place, id, problem and remedy."""
+        return _advised(f"{self.source}, frame {self.index} (id {self.id}): {self.problem}", self.remedy)
+
+    def for_command_line(self) -> Failure:
+        """The same with the remedy of the command line."""
+        return replace(self, remedy=OPTIONS.get(self.kind, self.remedy) if self.remedy else "")
 
     def note(self) -> Note:
         """The same beside a result that lacks `properties`."""
         names = ", ".join(self.properties)
-        return Note(self.kind, f"{names} not predicted: {self.problem}", self.properties, self.elements)
+        text = f"{names} not predicted: {self.problem}"
+        return Note(self.kind, text, self.properties, self.elements, self.remedy)
 
     def lacking(self, properties: tuple[str, ...]) -> Failure:
         """The same failure, of these properties."""
         return replace(self, properties=properties)
+
+
+def _advised(text: str, remedy: str) -> str:
+    return f"{text}; {remedy}" if remedy else text

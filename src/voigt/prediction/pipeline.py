@@ -16,9 +16,10 @@ from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack,
 from voigt.models.checkpoint import LoadedModel
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
-from voigt.prediction.result import Prediction, Settings
+from voigt.prediction.result import Prediction, Settings, charge_of
+from voigt.prediction.training_range import load_range, relative_spread, unlike_training
 from voigt.structures import InputStructure
-from voigt.structures.domain import metal_reason
+from voigt.structures.domain import stated_charge
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.projection import project_atoms, project_crystal, residual
 from voigt.tensors.properties import PROPERTIES, Property
@@ -89,11 +90,9 @@ def prepare(
     unseen = tuple(chemical_symbols[z] for z in sorted({int(z) for z in atoms.numbers} - set(model.card.elements)))
     if unseen and not settings.allow_unseen:
         known = len(model.card.elements)
-        problem = (
-            f"{', '.join(unseen)} not among the {known} elements that model '{model.name}' was trained on; "
-            "use --allow-unseen to predict all the same"
-        )
-        return structure.failure("unseen_elements", problem, unseen).lacking(names)
+        problem = f"{', '.join(unseen)} not among the {known} elements that model '{model.name}' was trained on"
+        remedy = "use Settings(allow_unseen=True) to predict all the same"
+        return replace(structure.failure("unseen_elements", problem, unseen), remedy=remedy).lacking(names)
     if unseen:
         text = f"{', '.join(unseen)} not in the training set of model '{model.name}': do not trust this prediction"
         notes.append(Note("unseen_elements", text, names, unseen))
@@ -110,13 +109,10 @@ def prepare(
         graph = _graph(model, crystal, settings, clock)
     except InputError as error:
         return structure.failure("no_symmetry", str(error)).lacking(names)
-    delicate = tuple(name for name in names if name in PROPERTIES and PROPERTIES[name].insulators_only)
-    reason = metal_reason(atoms, symmetry) if delicate else None
-    if reason is not None:
-        text = (
-            f"probably a metal ({reason}): charges, permittivities and piezoelectricity are defined for insulators only"
-        )
-        notes.append(Note("likely_metal", text, delicate))
+    charge = stated_charge(atoms)
+    if settings.total_charge is None and charge and "born_charges" in names:
+        text = f"the structure states a charge of {charge:+g} e per cell: Born charges sum to it"
+        notes.append(Note("charged", text, ("born_charges",)))
     return Prepared(structure, symmetry, graph, (*notes, *graph.notes))
 
 
@@ -258,7 +254,9 @@ def _ensemble(model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum
 def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
     rotations = torch.as_tensor(symmetry.rotations)
     if prop.per == "atom":
-        return project_atoms(tensor, rotations, torch.as_tensor(symmetry.permutations))
+        return project_atoms(
+            tensor, rotations, torch.as_tensor(symmetry.permutations), torch.as_tensor(symmetry.sites)
+        )
     return project_crystal(tensor, rotations, prop.rank)
 
 
@@ -275,6 +273,7 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
     if "born_charges" in output.spread and (rms := _largest_rms(output.spread["born_charges"])) > SPREAD_WARNING:
         text = f"the members of the ensemble disagree by up to {rms:.2f} e on an atom's Born charges"
         notes += (Note("disagreement", text, ("born_charges",)),)
+    notes += _unlike_training(model, entry, output, settings)
     values, members, residuals = {}, {}, {}
     for name, raw in output.raw.items():
         prop = PROPERTIES[name]
@@ -288,7 +287,7 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
                 if member_values is not None:
                     member_values = torch.stack([_projected(row, prop, entry.symmetry) for row in member_values])
         if name == "born_charges" and settings.sum_rule:
-            charge = torch.tensor([settings.total_charge], dtype=value.dtype)
+            charge = torch.tensor([charge_of(entry.structure.atoms, settings)], dtype=value.dtype)
             value = acoustic_sum_rule(value, torch.zeros(len(value), dtype=torch.int64), 1, charge, None)
         values[name] = value.numpy()
         if member_values is not None:
@@ -311,6 +310,23 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
         notes=notes,
         members=members,
     )
+
+
+def _unlike_training(model: LoadedModel, entry: Prepared, output: _Output, settings: Settings) -> tuple[Note, ...]:
+    """A note on a crystal that is far from the training set, if the model file comes with its range."""
+    known = load_range(model.path) if settings.check_domain and model.path is not None else None
+    if known is None:
+        return ()
+    spread = {
+        name: relative_spread(output.spread[name].numpy(), output.neutral[name].numpy())
+        for name in known.spread
+        if name in output.spread
+    }
+    found = unlike_training(entry.graph, spread, known)
+    if found is None:
+        return ()
+    text = f"unlike the crystals that model '{model.name}' was trained on ({found[0]}): expect large errors"
+    return (Note("far_from_training", text, found[1] or tuple(output.raw)),)
 
 
 def _largest_rms(spread: Tensor) -> float:

@@ -14,7 +14,10 @@ from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models
 from voigt.notes import Note
 from voigt.prediction.pipeline import functionals_of
 from voigt.prediction.result import Settings
-from voigt.tensors.properties import get_property
+from voigt.tensors.properties import get_property, insulators_only
+
+GAP = "band_gap"
+"""Property by which metals are told, and the name of the shipped model that is asked for it."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +49,19 @@ class Plan:
         All that is predicted, in the requested order.
     shares
         One for each model; no property is in two of them.
+    gap
+        The gap model, which is asked about metals; None if nothing is predicted that only insulators have, a share
+        gives the gap, or domains are not checked.
     """
 
     properties: tuple[str, ...]
     shares: tuple[Share, ...]
+    gap: Share | None = None
+
+    @property
+    def models(self) -> tuple[LoadedModel, ...]:
+        """All models that run."""
+        return tuple(share.model for share in (*self.shares, *([] if self.gap is None else [self.gap])))
 
 
 def choose_models(model: str | Path | LoadedModel | None, settings: Settings) -> Plan:
@@ -94,7 +106,19 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
         parts = [(loaded, requested or known)]
     _check_functional([entry for entry, _ in parts], settings.functional)
     shares = tuple(_share(loaded, part, settings) for loaded, part in parts)
-    return Plan(requested or shares[0].model.hypers.properties, shares)
+    return Plan(requested or shares[0].model.hypers.properties, shares, _gap_share(shares, settings))
+
+
+def _gap_share(shares: Sequence[Share], settings: Settings) -> Share | None:
+    predicted = [name for share in shares for name in share.settings.properties or ()]
+    if not settings.check_domain or GAP in predicted or not insulators_only(predicted):
+        return None
+    if GAP not in shipped_properties().get(GAP, ()):
+        return None
+    model = load_model(GAP)
+    for member in model.members:
+        member.to(shares[0].model.device)
+    return Share(model, replace(settings, properties=(GAP,), functional=None, check_domain=False))
 
 
 def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:

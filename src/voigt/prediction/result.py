@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import ase
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.notes import Note
+from voigt.prediction.sheets import Sheet
+from voigt.structures.domain import stated_charge
 from voigt.structures.symmetry import Symmetry
 
 ValueT = TypeVar("ValueT")
@@ -32,13 +34,17 @@ class Settings:
     sum_rule
         Make the Born charges of a cell sum to `total_charge`.
     total_charge
-        Charge of the cell in e: sum_a Z[a] = total_charge * identity.
+        Charge of the cell in e: sum_a Z[a] = total_charge * identity. None: what the structure states, as
+        `atoms.info["charge"]` or the charge of a pymatgen Structure, or else 0.
     symprec
         Tolerance of the space-group search, Angstrom.
     allow_unseen
         Predict for elements that the model was not trained on.
     max_edges
         Edge budget of one batch.
+    check_domain
+        Look for vacuum, metals (one more pass, through the gap model) and crystals unlike those of training, and say so
+        in notes. No value depends on it; turn it off where the same crystal is predicted again and again.
 
     Examples
     --------
@@ -50,13 +56,14 @@ class Settings:
     functional: str | None = None
     symmetrize: bool = True
     sum_rule: bool = True
-    total_charge: float = 0.0
+    total_charge: float | None = None
     symprec: float = 1e-3
     allow_unseen: bool = False
     max_edges: int = 20_000
+    check_domain: bool = True
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Prediction:
     """Tensors of one crystal, in the Cartesian frame of its input cell.
 
@@ -93,6 +100,19 @@ class Prediction:
     members
         Property per crystal -> (n_members, ...) what each member of an ensemble says, symmetrized like `values`, which
         is their mean; for the spread of what follows from a tensor. Empty for one network.
+    sheets
+        Of a sheet or slab in vacuum: eps_inf and eps_total -> polarizability and permittivity of the sheet itself, and
+        of its cell. `values` keep what the network says, which does not know about vacuum.
+
+    Examples
+    --------
+    >>> import voigt
+    >>> voigt.predict("examples/MgO.vasp")[0]
+    Prediction MgO: MgO, Fm-3m (225), 2 atoms
+      born_charges: means of atoms -1.95 to 1.95 e; model born, PBEsol
+      eps_inf: principal values 3.33, 3.33, 3.33; model born, PBEsol
+      largest spread 0.0133 e, 0.0474
+      no notes
     """
 
     id: str
@@ -109,11 +129,34 @@ class Prediction:
     functionals: Mapping[str, str | None]
     notes: tuple[Note, ...]
     members: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    sheets: Mapping[str, Sheet] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """The sentences of `notes`."""
-        return tuple(note.text for note in self.notes)
+        return tuple(note.sentence for note in self.notes)
+
+    def __repr__(self) -> str:
+        from voigt.prediction.display import summary
+
+        return summary(self)
+
+    def _repr_html_(self) -> str:
+        """Tables for notebooks."""
+        from voigt.prediction.display import html_tables
+
+        return html_tables(self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as dictionaries, lists, numbers and text, as in a JSON file; see `voigt.prediction.record`."""
+        from voigt.prediction.record import record
+
+        return record(self)
+
+
+def charge_of(atoms: ase.Atoms, settings: Settings) -> float:
+    """Charge of a cell, e: that of the settings, or else what the structure states."""
+    return stated_charge(atoms) if settings.total_charge is None else settings.total_charge
 
 
 def merge(parts: Sequence[Prediction], order: Sequence[str], notes: Sequence[Note] = ()) -> Prediction:
@@ -140,6 +183,7 @@ def merge(parts: Sequence[Prediction], order: Sequence[str], notes: Sequence[Not
         residual=_united([part.residual for part in parts], names),
         models=_united([part.models for part in parts], names),
         functionals=_united([part.functionals for part in parts], names),
+        sheets=_united([part.sheets for part in parts], names),
     )
     return replace(merged, notes=_once([*(n for part in parts for n in part.notes), *notes, *_contradictions(merged)]))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from voigt.models.checkpoint import LoadedModel
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
+from voigt.prediction.domain import with_doubts
 from voigt.prediction.pipeline import Crystal, Prepared, predict_prepared, prepare
 from voigt.prediction.plan import Plan, Share, choose_models
 from voigt.prediction.result import Prediction, Settings, merge
@@ -54,8 +55,8 @@ def predict_planned(
         # Several models share one search for the space group, which takes longer than a network, and one graph.
         crystals = share_out(chunk, plan)
         by_model = [finish_share(prepare_share(chunk, crystals, share, clock), share, clock) for share in plan.shares]
-        for results in zip(*by_model, strict=True):
-            yield joined(results, plan)
+        answers = [joined(results, plan) for results in zip(*by_model, strict=True)]
+        yield from with_doubts(chunk, crystals, answers, plan, clock)
 
 
 def share_out(structures: Sequence[Input], plan: Plan) -> list[Crystal | None]:
@@ -100,6 +101,11 @@ def _all_failed(failures: Sequence[Failure]) -> Failure:
     problems = dict.fromkeys(failure.problem for failure in failures)
     properties = dict.fromkeys(name for failure in failures for name in failure.properties)
     elements = dict.fromkeys(symbol for failure in failures for symbol in failure.elements)
+    remedies = dict.fromkeys(failure.remedy for failure in failures if failure.remedy)
     return replace(
-        failures[0], problem="; ".join(problems), properties=tuple(properties), elements=tuple(elements)
+        failures[0],
+        problem="; ".join(problems),
+        properties=tuple(properties),
+        elements=tuple(elements),
+        remedy="; ".join(remedies),
     )

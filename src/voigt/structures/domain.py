@@ -1,4 +1,4 @@
-"""Signs that a crystal is a metal, from its composition alone."""
+"""The charge of a cell, and signs that a crystal is a metal from its composition alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from ase.data import chemical_symbols
 if TYPE_CHECKING:
     from voigt.structures.symmetry import Symmetry
 
+WHOLE = 1e-3
+"""By how much a number of electrons may miss a whole one."""
+
 _NONMETALS = frozenset(
     chemical_symbols.index(symbol)
     for symbol in (
@@ -20,7 +23,7 @@ _NONMETALS = frozenset(
 )
 
 
-def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
+def metal_reason(atoms: ase.Atoms, symmetry: Symmetry, charge: float = 0.0) -> str | None:
     """Why a crystal is probably a metal, or None.
 
     Two rules: all elements are metals; or the primitive cell holds an odd number of electrons, so that without spin
@@ -32,6 +35,8 @@ def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
         Any cell of the crystal.
     symmetry
         Its operations; pure translations tell how many primitive cells it holds.
+    charge
+        Of the cell of `atoms`, e.
 
     Examples
     --------
@@ -45,7 +50,22 @@ def metal_reason(atoms: ase.Atoms, symmetry: Symmetry) -> str | None:
     numbers = atoms.numbers
     if not any(int(z) in _NONMETALS for z in numbers):
         return "it holds no non-metal"
-    translations = int((abs(symmetry.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6).sum())
-    if (int(numbers.sum()) // max(translations, 1)) % 2:
+    electrons = (int(numbers.sum()) - charge) / symmetry.translations
+    if abs(electrons - round(electrons)) < WHOLE and round(electrons) % 2:
         return "its primitive cell has an odd number of electrons"
     return None
+
+
+def stated_charge(atoms: ase.Atoms) -> float:
+    """Charge of the cell that a structure states as `info["charge"]`, e; 0 without one, or one that is no number.
+
+    Examples
+    --------
+    >>> atoms = ase.Atoms("MgO", info={"charge": 1})
+    >>> stated_charge(atoms)
+    1.0
+    """
+    stated = atoms.info.get("charge")
+    if isinstance(stated, bool) or not isinstance(stated, int | float | np.integer | np.floating):
+        return 0.0
+    return float(stated) if np.isfinite(stated) else 0.0

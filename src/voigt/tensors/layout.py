@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ase
 import numpy as np
-from ase.formula import Formula
 from numpy.typing import NDArray
 
 from voigt.tensors.properties import Property
@@ -13,11 +11,6 @@ Array = NDArray[np.float64]
 
 AXES = ("x", "y", "z")
 VOIGT = ("xx", "yy", "zz", "yz", "zx", "xy")
-
-
-def reduced_formula(atoms: ase.Atoms) -> str:
-    """Reduced formula, elements in the order in which the structure first names them: "BaTiO3"."""
-    return str(Formula.from_dict(atoms.symbols.formula.count()).reduce()[0])
 
 
 def stored(prop: Property, tensor: Array) -> Array:
