@@ -77,6 +77,12 @@ class TestOptions(SENConformance):
     }
 
 
+class TestCompetition(SENConformance):
+    """Parts that compete for atoms."""
+
+    options: ClassVar[dict[str, object]] = {"routing": "competition"}
+
+
 class TestPaper(SENConformance):
     """Distances alone, means over bonds that end at the cutoff, many heads, noise; one property."""
 

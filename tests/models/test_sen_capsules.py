@@ -83,6 +83,11 @@ def test_composed_is_the_product_of_matrices():
 # Parts.
 
 
+def alike(rows: Tensor) -> Tensor:
+    """Equal weights of crystals."""
+    return torch.full((len(rows),), 1 / len(rows), dtype=rows.dtype)
+
+
 def formed(seed: int = 0, training: bool = False, **options: object) -> tuple[PartCapsules, Tensor, Tensor, Orbits]:
     torch.manual_seed(seed)
     capsules = PartCapsules(hypers(**options)).double().train(training)
@@ -203,8 +208,8 @@ def test_all_is_finite_when_parts_and_objects_are_absent():
     pose = parts.pose.clone().requires_grad_()
     given = Parts(parts.assignment, pose, parts.features, presence, parts.pooled)
     found = network(given)
-    total = losses.likelihood_loss(given, found) + losses.sparsity(found.presence)
-    total = total + losses.sparsity(losses.posterior_presence(given, found))
+    total = losses.likelihood_loss(given, found, alike(given.presence)) + losses.sparsity(found.presence, alike(found.presence))
+    total = total + losses.sparsity(losses.posterior_presence(given, found), alike(given.presence))
     total.backward()
     assert torch.isfinite(total)
     # Only the dummy is left.
@@ -305,22 +310,22 @@ def test_likelihood_is_largest_at_the_vote():
 def test_sparsity_is_smallest_with_one_capsule_per_crystal_and_all_in_use():
     for k in (2, OBJECTS, 10):
         each_its_own = torch.eye(k, dtype=torch.float64)
-        assert float(losses.sparsity(each_its_own)) == pytest.approx(-math.log(k), abs=1e-9)
-        assert float(losses.sparsity(torch.ones(5, k, dtype=torch.float64))) == pytest.approx(0, abs=1e-9)
+        assert float(losses.sparsity(each_its_own, alike(each_its_own))) == pytest.approx(-math.log(k), abs=1e-9)
+        assert float(losses.sparsity(torch.ones(5, k, dtype=torch.float64), alike(torch.ones(5, k, dtype=torch.float64)))) == pytest.approx(0, abs=1e-9)
         all_the_same = each_its_own[:1].expand(4, -1)
-        assert float(losses.sparsity(all_the_same)) == pytest.approx(0, abs=1e-9)
+        assert float(losses.sparsity(all_the_same, alike(all_the_same))) == pytest.approx(0, abs=1e-9)
         generator = torch.Generator().manual_seed(k)
         for power in (1, 3):
             presence = torch.rand(6, k, generator=generator, dtype=torch.float64) ** power
-            value = float(losses.sparsity(presence))
+            value = float(losses.sparsity(presence, alike(presence)))
             assert -math.log(k) < value < 0
             scaled = presence * torch.arange(1, 7)[:, None]  # only shares within a crystal count
-            assert float(losses.sparsity(scaled)) == pytest.approx(value, abs=1e-6)
+            assert float(losses.sparsity(scaled, alike(scaled))) == pytest.approx(value, abs=1e-6)
 
 
 def test_sparsity_without_any_capsule_is_finite():
     presence = torch.zeros(3, OBJECTS, requires_grad=True)
-    value = losses.sparsity(presence)
+    value = losses.sparsity(presence, alike(presence))
     value.backward()
     assert torch.isfinite(value)
     assert torch.isfinite(presence.grad).all()
@@ -337,7 +342,7 @@ def test_losses_of_present_parts():
     found = objects_network()(parts)
     crystals = range(len(parts.presence))
     expected = [sum(parts.presence[c, n] * -found.log_likelihood[c, n] for n in range(PARTS)) for c in crystals]
-    torch.testing.assert_close(losses.likelihood_loss(parts, found), torch.stack(expected).mean())
+    torch.testing.assert_close(losses.likelihood_loss(parts, found, alike(parts.presence)), torch.stack(expected).mean())
     chosen = losses.posterior_presence(parts, found)
     by_hand = torch.einsum("cn,cnk->ck", parts.presence, found.posterior[:, :, :OBJECTS])
     torch.testing.assert_close(chosen, by_hand)
@@ -349,7 +354,7 @@ def test_reconstruction_is_a_cross_entropy_with_a_fixed_target():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, PARTS, 9, generator=generator, dtype=torch.float64)
     fractions = torch.randn(2, PARTS, 9, generator=generator, dtype=torch.float64).softmax(dim=-1).requires_grad_()
-    loss = losses.reconstruction_loss(logits.requires_grad_(), fractions)
+    loss = losses.reconstruction_loss(logits.requires_grad_(), fractions, alike(logits))
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), fractions.flatten(0, 1))
     torch.testing.assert_close(loss, expected)
     loss.backward()

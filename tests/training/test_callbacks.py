@@ -10,6 +10,7 @@ import pytest
 import torch
 from tests.training.synthetic import recipe, write_data
 
+from voigt.training.checkpoints import read_checkpoint
 from voigt.training.module import TrainingModule
 from voigt.training.run import TrainingStopped, train
 
@@ -21,7 +22,7 @@ def world(tmp_path):
 
 
 def checkpoint(folder: Path, name: str) -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=False)
+    return read_checkpoint(folder / "checkpoints" / f"{name}.ckpt")
 
 
 def losses_become(monkeypatch: pytest.MonkeyPatch, *losses: float) -> None:

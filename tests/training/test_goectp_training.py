@@ -17,6 +17,7 @@ from tests.training import synthetic
 
 from voigt.graphs import collate
 from voigt.models.checkpoint import load_model
+from voigt.training.checkpoints import checkpoint_bytes, read_checkpoint
 from voigt.training.crossval import cross_validate, fold_data
 from voigt.training.datamodule import read_data, training_graph
 from voigt.training.losses import total_loss
@@ -87,7 +88,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def last_weights(folder: Path) -> dict[str, torch.Tensor]:
     """Running average, current weights and moments of the optimizer in the last checkpoint."""
-    state = torch.load(folder / "checkpoints" / "last.ckpt", weights_only=False)
+    state = read_checkpoint(folder / "checkpoints" / "last.ckpt")
     found = {f"average.{name}": value for name, value in state["state_dict"].items()}
     found |= {f"current.{name}": value for name, value in state["current_model_state"].items()}
     for number, moments in state["optimizer_states"][0]["state"].items():
@@ -167,9 +168,9 @@ class TestRandomFrames:
             with pytest.raises(TrainingStopped):
                 train(tiny, tmp_path / "run")
         path = tmp_path / "run" / "checkpoints" / "last.ckpt"
-        state = torch.load(path, weights_only=False)
+        state = read_checkpoint(path)
         del state["callbacks"]["RunRecord"]["random"]
-        torch.save(state, path)
+        path.write_bytes(checkpoint_bytes(state))
         train(tiny, tmp_path / "run", resume=True)
         assert same_weights(tmp_path / "run", tmp_path / "straight")
 

@@ -166,6 +166,70 @@ class TestKey:
         with pytest.raises(RecipeError, match="is damaged"):
             built(tmp_path, entries)
 
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"fields": 5},
+            {"fields": ["numbers"]},
+            {"axes": ["../../start"]},
+            {"axes": [["atoms"]]},
+            {"crystals": "14"},
+            {"crystals": True},
+            {"key": []},
+            {"index_type": "O"},
+        ],
+    )
+    def test_a_manifest_of_the_wrong_types(self, tmp_path, entries, changes):
+        folder = built(tmp_path, entries).folder
+        manifest = json.loads((folder / "manifest.json").read_text())
+        (folder / "manifest.json").write_text(json.dumps({**manifest, **changes}))
+        with pytest.raises(RecipeError, match=r"manifest of the graph store .* is damaged; remove the folder"):
+            GraphStore(folder)
+
+    def test_a_manifest_that_nests(self, tmp_path, entries):
+        folder = built(tmp_path, entries).folder
+        (folder / "manifest.json").write_text("[" * 100_000)
+        with pytest.raises(RecipeError, match="is no graph store"):
+            GraphStore(folder)
+
+    def test_arrays_that_do_not_fit(self, tmp_path, entries):
+        folder = built(tmp_path, entries).folder
+        whole = {name: np.load(folder / f"{name}.npy") for name in ("numbers", "cell", "start_atoms")}
+        wrong = {
+            "numbers": [whole["numbers"][:-1], whole["numbers"].astype(float), whole["numbers"][:, None]],
+            "cell": [whole["cell"][1:], whole["cell"].reshape(-1, 9)],
+            "start_atoms": [whole["start_atoms"][::-1], whole["start_atoms"][:-1], whole["start_atoms"] + 1],
+        }
+        for name, arrays in wrong.items():
+            for array in arrays:
+                np.save(folder / f"{name}.npy", array)
+                with pytest.raises(RecipeError, match=r"is damaged .*; remove the folder"):
+                    GraphStore(folder)
+            np.save(folder / f"{name}.npy", whole[name])
+        assert len(GraphStore(folder)) == len(entries)
+
+    def test_an_array_that_would_run_code(self, tmp_path, entries):
+        folder = built(tmp_path, entries).folder
+
+        class Touch:
+            def __reduce__(self):
+                return Path.touch, (tmp_path / "mark",)
+
+        for array in (np.array([Touch()] * 4), np.array([Touch()])[:0]):
+            np.save(folder / "numbers.npy", array, allow_pickle=True)
+            with pytest.raises(RecipeError, match="is damaged"):
+                GraphStore(folder)
+        assert not (tmp_path / "mark").exists()
+
+    def test_a_length_that_the_file_does_not_have(self, tmp_path, entries):
+        folder = built(tmp_path, entries).folder
+        for name in ("start_atoms", "numbers"):
+            with (folder / f"{name}.npy").open("wb") as file:
+                kind = {"descr": "<i8", "fortran_order": False, "shape": (10**13,)}
+                np.lib.format.write_array_header_1_0(file, kind)
+            with pytest.raises(RecipeError, match="is damaged"):
+                GraphStore(folder)
+
 
 class TestInterruption:
     def test_nothing_is_left(self, tmp_path, entries, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from importlib.resources import files
 from pathlib import Path
 
@@ -262,3 +263,85 @@ def test_recipes_need_no_lightning():
     assert all(getattr(training, name) is not None for name in training.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         training.nonsense  # noqa: B018
+
+
+class TestHostileFiles:
+    """Recipes of strangers: one sentence each, at once."""
+
+    def refused(self, tmp_path: Path, text: str) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        start = time.perf_counter()
+        with pytest.raises(RecipeError) as caught:
+            load_recipe(path)
+        assert time.perf_counter() - start < 1.0
+        sentence = str(caught.value)
+        assert sentence.isprintable()
+        assert str(path) in sentence
+        assert len(sentence) < 1500
+        return sentence
+
+    @pytest.mark.parametrize("width", [2, 9])
+    def test_a_bomb(self, tmp_path, width):
+        lines = ["k0: &k0 [x, x]"]
+        lines += [f"k{n}: &k{n} [{','.join([f'*k{n - 1}'] * width)}]" for n in range(1, 40)]
+        assert "more than 100000 values" in self.refused(tmp_path, "\n".join(lines))
+
+    def test_a_bomb_of_mappings_where_a_section_should_be(self, tmp_path):
+        lines = ["k0: &k0 {path: x}", *(f"k{n}: &k{n} [*k{n - 1}, *k{n - 1}]" for n in range(1, 13)), "data: *k12"]
+        assert "unknown key" in self.refused(tmp_path, "\n".join(lines))
+
+    @pytest.mark.parametrize("opening", ["[", "{a: ", "- "])
+    def test_nested_without_end(self, tmp_path, opening):
+        self.refused(tmp_path, "name: x\ndata: " + opening * 100_000)
+
+    def test_an_anchor_inside_itself(self, tmp_path):
+        self.refused(tmp_path, "data: &a [*a]\n")
+
+    @pytest.mark.parametrize("key", ["epochs", "seed", "batch_size", "symmetry", "threads"])
+    def test_endless_numbers(self, tmp_path, key):
+        assert "5000" in self.refused(tmp_path, f"{key}: {'9' * 5000}\n")
+
+    @pytest.mark.parametrize("key", ["epochs", "seed", "batch_size", "threads", "workers", "patience"])
+    def test_numbers_beyond_all_use(self, tmp_path, key):
+        minimal = "name: x\ndata: [{path: a}]\ntargets: {born_charges: {}}\n"
+        assert f"{key}: " in self.refused(tmp_path, f"{minimal}{key}: {'9' * 50}\n")
+
+    @pytest.mark.parametrize("value", [".inf", ".nan", "1e999"])
+    def test_no_number(self, tmp_path, value):
+        minimal = "name: x\ndata: [{path: a}]\ntargets: {born_charges: {}}\n"
+        assert "optimizer.lr: " in self.refused(tmp_path, f"{minimal}optimizer: {{lr: {value}}}\n")
+
+    @pytest.mark.parametrize(
+        "model",
+        [
+            "{channels: 1000000000}",
+            "{interactions: 1000000000}",
+            "{cutoff: 1000000000}",
+            "{method: goectp, layers: 100000}",
+            "{method: sen, object_capsules: 100000000}",
+            "{cutoff: .inf}",
+        ],
+    )
+    def test_networks_beyond_all_memory(self, tmp_path, model):
+        name = "band_gap" if "sen" in model else "eps_inf"
+        minimal = f"name: x\ndata: [{{path: a}}]\ntargets: {{{name}: {{}}}}\n"
+        assert "model." in self.refused(tmp_path, f"{minimal}model: {model}\n")
+
+    def test_objects(self, tmp_path):
+        mark = tmp_path / "mark"
+        text = f"name: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path ['{mark}']]\n"
+        assert "more than plain data" in self.refused(tmp_path, text)
+        assert not mark.exists()
+
+    def test_control_characters_do_not_reach_the_terminal(self, tmp_path):
+        keys = 'targets: {"a\\n\\e[2Jb": {}}\n"\\e[31m\\nkey": 1\nepochs: "\\a"\n'
+        self.refused(tmp_path, f"name: x\ndata: [{{path: a}}]\n{keys}")
+
+    def test_too_long(self, tmp_path):
+        assert "characters: it is no recipe" in self.refused(tmp_path, "# comment\n" * 200_000)
+
+    @pytest.mark.parametrize("name", ["..", ".", "../x", "a/b", "x" * 300])
+    def test_names_that_leave_the_folder(self, tmp_path, name):
+        rest = "data: [{path: a}]\ntargets: {born_charges: {}}\n"
+        assert "name: " in self.refused(tmp_path, f"name: {name}\n{rest}")

@@ -26,6 +26,7 @@ from voigt.errors import OutputError, RecipeError, TargetError, WeightsError
 from voigt.graphs import CrystalBatch, collate
 from voigt.models.checkpoint import load_model
 from voigt.training import module as training_module
+from voigt.training.checkpoints import read_checkpoint
 from voigt.training.datamodule import read_data, training_graph
 from voigt.training.module import TrainingModule, learning_rate
 from voigt.training.recipe import OptimizerSettings, Recipe
@@ -38,7 +39,7 @@ def table(folder: Path) -> list[dict[str, float]]:
 
 
 def checkpoint(folder: Path, name: str = "last") -> dict[str, Any]:
-    return torch.load(folder / "checkpoints" / f"{name}.ckpt", weights_only=False)
+    return read_checkpoint(folder / "checkpoints" / f"{name}.ckpt")
 
 
 def flat(state: Any, prefix: str = "") -> dict[str, Any]:

@@ -14,17 +14,23 @@ import pytest
 import torch
 from ase.build import bulk
 from tests import crystals
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from voigt.errors import RecipeError
 from voigt.graphs import collate
 from voigt.models.checkpoint import load_model
+from voigt.models.sen.capsules import CompetingParts
 from voigt.models.sen.heads import CapsuleReadout
 from voigt.models.sen.model import SEN
+from voigt.training.checkpoints import read_checkpoint
 from voigt.training.datamodule import CrystalDataModule, read_data, training_graph
-from voigt.training.module import TrainingModule
+from voigt.training.device import Budget, train_on_device
+from voigt.training.module import TrainingModule, batch_loss
 from voigt.training.recipe import Recipe, parse_recipe
+from voigt.training.resident import BatchShape, ResidentGraphs
 from voigt.training.run import TrainingStopped, train
 from voigt.training.start import initial_network
+from voigt.training.steps import Stepper
 
 SALTS = {"Li": 0.9, "Na": 1.1, "K": 1.5, "Mg": 0.8, "Ca": 1.1}
 SMALL = {"width": 12, "edge_width": 8, "embedding": 12, "composition_width": 8, "object_width": 8, "num_radial": 8,
@@ -135,7 +141,7 @@ class TestAuxiliary:
         loaded = load_model(result.model)
         assert loaded.hypers.properties == ("band_gap",)
         full = initial_network(chosen, CrystalDataModule(chosen, read_data(chosen)).train_graphs)
-        best = torch.load(tmp_path / "run" / "checkpoints" / "best.ckpt", weights_only=False)["state_dict"]
+        best = read_checkpoint(tmp_path / "run" / "checkpoints" / "best.ckpt")["state_dict"]
         module = TrainingModule(chosen, full, 1)
         module.load_state_dict(best)
         batch = collate([training_graph(crystal, chosen) for crystal in read_data(chosen).crystals])
@@ -192,3 +198,71 @@ class TestRuns:
         ):
             assert torch.equal(one, other), name
         assert resumed.seconds > 0
+
+
+class TestOnADevice:
+    """Capsules that compete, with both targets, in padded batches that nothing waits for."""
+
+    def world(self, folder: Path) -> tuple[Recipe, CrystalDataModule, SEN, ResidentGraphs]:
+        model = {"method": "sen", "routing": "competition", **SMALL}
+        chosen = recipe(folder, model=model, targets={"band_gap": {}, "formation_energy": {}})
+        module = CrystalDataModule(chosen, read_data(chosen))
+        network = initial_network(chosen, module.train_graphs)
+        assert isinstance(network, SEN)
+        return chosen, module, network, ResidentGraphs(module.train_graphs, (), torch.device("cpu"))
+
+    def test_an_idle_crystal_is_seen_by_nothing(self, world):
+        chosen, module, network, resident = self.world(world)
+        picked = [0, 3, 5]
+        need = resident.need(np.array(picked))
+        found = []
+        for batch in (
+            collate([module.train_graphs[k] for k in picked]),
+            resident.batch(torch.tensor(picked), BatchShape(need.atoms + 7, need.orbits + 3, need.edges + 50)),
+        ):
+            again = initial_network(chosen, module.train_graphs)
+            loss = batch_loss(again, batch, chosen)[0]
+            loss.backward()
+            found.append([loss, *(p.grad for p in again.parameters() if p.grad is not None), *again.parameters()])
+        for one, other in zip(*found, strict=True):  # parameters too: running means and levels have moved
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+    def test_no_step_asks_the_device_anything(self, world):
+        chosen, module, network, resident = self.world(world)
+        network(collate([module.train_graphs[k] for k in range(2)]))
+        step = Stepper(chosen, network)
+        shape = resident.need(np.array([1, 4]))
+        with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+            step(resident.batch(mode.from_tensor(torch.tensor([1, 4])), shape))
+
+    def test_it_trains(self, world, tmp_path):
+        chosen = self.world(world)[0]
+        result = train_on_device(chosen, tmp_path / "run", Budget())
+        loaded = load_model(result.model).members[0]
+        assert isinstance(loaded, SEN)
+        assert isinstance(loaded.parts, CompetingParts)
+        assert bool((loaded.parts.level != 0).all())
+        assert set(result.metrics) >= {"val/band_gap_mae", "val/formation_energy_mae"}
+
+
+def test_labels_of_the_other_benchmark_are_hidden_in_its_own_fold(world, tmp_path):
+    """A crystal of the test fold of either task teaches nothing about that task; all others do."""
+    content = pq.read_table(world / "table.parquet")
+    other = [(k // 3) % 3 for k in range(len(content))]
+    fold = content["gap_fold"].to_pylist()
+    fold[1], fold[2] = None, None  # without a gap: placed by the other column
+    content = content.set_column(content.column_names.index("gap_fold"), "gap_fold", pa.array(fold, pa.int8()))
+    pq.write_table(content.append_column("e_form_fold", pa.array(other, pa.int8())), tmp_path / "table.parquet")
+    split = {**recipe(world).split.model_dump(), "hidden": {"formation_energy": "e_form_fold"}}
+    data = read_data(recipe(tmp_path, split=split, targets={"band_gap": {}, "formation_energy": {}}))
+    place = [mine if mine is not None else his for mine, his in zip(fold, other, strict=True)]
+    assert data.parts["test"] == [k for k, number in enumerate(place) if number == 0]
+    assert sorted(data.parts["train"] + data.parts["val"]) == [k for k, number in enumerate(place) if number != 0]
+    assert any(other[k] == 0 for k in data.parts["train"])
+    for part in ("train", "val", "test"):
+        members = data.parts[part]
+        visible = np.isfinite(np.array(data.select(part).labels("formation_energy"), dtype=float))
+        expected = [part == "test" or other[k] != 0 for k in members]
+        assert visible.tolist() == expected
+        assert [("formation_energy" in crystal.targets) for crystal in data.select(part)] == expected
+        assert np.isfinite(np.array(data.select(part).labels("band_gap"), dtype=float)).all()

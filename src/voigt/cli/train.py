@@ -38,6 +38,17 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe, e.g. optimizer.lr=0.002."),
     ] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Keep all graphs on this device (cpu, cuda) and never wait for it; members are trained side by side.",
+        ),
+    ] = None,
+    seconds: Annotated[
+        float | None,
+        typer.Option(min=1, metavar="S", help="With --device: end after this time instead of the recipe's passes."),
+    ] = None,
     debug: options.Debug = False,
 ) -> None:
     """Train a network as a recipe says."""
@@ -46,11 +57,19 @@ def train(
 
         if folds is not None and members is not None:
             raise RecipeError("--folds and --members exclude each other; cross-validate first, then train the ensemble")
+        if device is not None and folds is not None:
+            raise RecipeError("--device and --folds exclude each other; cross-validation runs without --device")
+        if seconds is not None and device is None:
+            raise RecipeError("--seconds needs --device: name cpu or cuda")
         shipped = RECIPES / f"{recipe}.yaml"
         given = load_recipe(shipped if shipped.is_file() and not Path(recipe).exists() else recipe)
         changed = changed_recipe(given, [*(changes or []), *([f"seed={seed}"] if seed is not None else [])])
         _start_log(debug)
-        _train(changed, output or Path("runs") / changed.name, resume, folds, members)
+        folder = output or Path("runs") / changed.name
+        if device is None:
+            _train(changed, folder, resume, folds, members)
+        else:
+            _train_on_device(changed, folder, resume, members, device, seconds)
 
 
 def changed_recipe(recipe: Recipe, changes: list[str]) -> Recipe:
@@ -58,9 +77,7 @@ def changed_recipe(recipe: Recipe, changes: list[str]) -> Recipe:
 
     RecipeError if a change is no assignment, or the result is no valid recipe.
     """
-    import yaml
-
-    from voigt.training.recipe import parse_recipe
+    from voigt.training.recipe import parse_recipe, recipe_yaml
 
     if not changes:
         return recipe
@@ -70,8 +87,8 @@ def changed_recipe(recipe: Recipe, changes: list[str]) -> Recipe:
         if not sign or not key:
             raise RecipeError(f"--set {change} is no assignment; write --set key=value or --set section.key=value")
         try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = recipe_yaml(text, "--set")
+        except RecipeError as error:
             raise RecipeError(f"--set {change}: the value is no YAML; quote it") from error
         *sections, last = key.split(".")
         target: Any = content
@@ -122,6 +139,24 @@ def _train(recipe: Recipe, folder: Path, resume: bool, folds: int | None, member
     except TrainingStopped as error:
         tell(f"voigt: {error}")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def _train_on_device(
+    recipe: Recipe, folder: Path, resume: bool, members: int | None, device: str, seconds: float | None
+) -> None:
+    from voigt.models.checkpoint import load_model
+    from voigt.training.device import Budget, train_members_on_device, train_on_device
+
+    budget = Budget(device, seconds)
+    if members is None:
+        single = train_on_device(recipe, folder, budget, resume)
+        typer.echo(f"model {single.model}")
+        _print_metrics("metric", single.metrics)
+        tell(f"trained in {single.seconds:.0f} s")
+        return
+    path = train_members_on_device(recipe, members, folder, budget, resume)
+    typer.echo(f"model {path}")
+    _print_metrics("metric (mean of members)", load_model(path).card.metrics)
 
 
 def _start_log(debug: bool) -> None:

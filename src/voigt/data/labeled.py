@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, overload
@@ -106,6 +106,11 @@ class Crystals(Sequence[LabeledCrystal]):
         """Whether any crystal has this label."""
         return any(name in crystal.targets for crystal in self)
 
+    def without(self, name: str, chosen: NDArray[np.bool_]) -> Crystals:
+        """The same crystals, the chosen ones without the label of a property."""
+        pairs = zip(self, chosen.tolist(), strict=True)
+        return CrystalList([_without(crystal, name) if lost else crystal for crystal, lost in pairs])
+
     def sizes(self) -> NDArray[np.int64]:
         """Number of atoms of every crystal."""
         return np.array([len(crystal.atoms) for crystal in self], dtype=np.int64)
@@ -113,6 +118,10 @@ class Crystals(Sequence[LabeledCrystal]):
     def elements(self) -> tuple[int, ...]:
         """Atomic numbers that occur, ascending."""
         return tuple(sorted({int(z) for crystal in self for z in crystal.atoms.numbers}))
+
+
+def _without(crystal: LabeledCrystal, name: str) -> LabeledCrystal:
+    return replace(crystal, targets={key: value for key, value in crystal.targets.items() if key != name})
 
 
 class CrystalList(Crystals):

@@ -33,9 +33,10 @@ def read_labeled(
     Parameters
     ----------
     path
-        Extended XYZ (or any format that keeps `info` and `arrays`). Labels are found under the property names:
-        per-atom tensors as columns of `arrays`, per-crystal ones in `info`, row-major; piezo and elastic tensors as
-        3x6 and 6x6 in Voigt order xx yy zz yz zx xy. Parquet: see `read_parquet`.
+        Extended XYZ, or any format that keeps `info` and `arrays`; a vasprun.xml with its Born charges and
+        permittivity. Labels are found under the property names: per-atom tensors as columns of `arrays`, per-crystal
+        ones in `info`, row-major; piezo and elastic tensors as 3x6 and 6x6 in Voigt order xx yy zz yz zx xy. Parquet:
+        see `read_parquet`.
     properties
         Which labels to take.
     where

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,10 +19,14 @@ from voigt.errors import TargetError
 Parts = dict[str, list[int]]  # name of a part -> indices of its crystals
 
 
+Count = Annotated[int, Field(le=2**62)]
+"""A whole number of settings: those of YAML have no bounds, those of arrays and counters have."""
+
+
 class SplitSettings(BaseModel):
     """How training, validation and test crystals are told apart."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: Literal["stored", "formula", "blocks", "folds"] = Field(
         "stored",
@@ -30,23 +34,28 @@ class SplitSettings(BaseModel):
         "blocks of each file, for trajectories; 'folds': fold numbers in the file, as benchmarks give them.",
     )
     fractions: tuple[float, float, float] = Field((0.8, 0.1, 0.1), description="Shares of train, val and test.")
-    seed: int = Field(0, ge=0, description="Seed of the hashes and of cross-validation folds.")
-    gap: int = Field(0, ge=0, description="Frames dropped between blocks.")
-    max_train: int | None = Field(
+    seed: Count = Field(0, ge=0, description="Seed of the hashes and of cross-validation folds.")
+    gap: Count = Field(0, ge=0, description="Frames dropped between blocks.")
+    max_train: Count | None = Field(
         None,
         ge=1,
         description="Use only the first so many training crystals (curves); with folds at random, smaller choices "
         "inside larger ones.",
     )
-    max_train_atoms: int | None = Field(
+    max_train_atoms: Count | None = Field(
         None,
         ge=1,
         description="Leave larger cells out of the training crystals (not out of val and test): a tenth of the "
         "crystals may hold half of the edges.",
     )
     column: str | None = Field(None, description="Info key with the fold number; crystals without it are not used.")
-    fold: int = Field(0, ge=0, description="The fold that is the test part.")
+    fold: Count = Field(0, ge=0, description="The fold that is the test part.")
     val_fraction: float = Field(0.05, gt=0, lt=1, description="Share of the other folds kept for validation.")
+    hidden: dict[str, str] = Field(
+        {},
+        description="Property -> info key with its own fold number, where several benchmarks draw folds of their own: in "
+        "training, its labels are hidden in the fold that is tested. Crystals without `column` are placed by these.",
+    )
 
     @field_validator("fractions")
     @classmethod
@@ -98,8 +107,28 @@ def split_crystals(crystals: Crystals, settings: SplitSettings) -> Parts:
         return block_split(len(crystals), settings.fractions, settings.gap)
     if settings.kind == "folds":
         folds = _fold_numbers(crystals, settings.column or "")
+        for column in settings.hidden.values():
+            others = _fold_numbers(crystals, column)
+            folds = [other if number is None else number for number, other in zip(folds, others, strict=True)]
         return fold_split(folds, crystals.ids(), settings.fold, settings.val_fraction, settings.seed)
     raise TargetError(f"unknown kind of split '{settings.kind}'; choose stored, formula, blocks or folds")
+
+
+def hide_labels(crystals: Crystals, parts: Parts, settings: SplitSettings) -> Crystals:
+    """The same crystals without the labels that `hidden` keeps from training and validation.
+
+    Raises TargetError: a crystal has a fold number that is none.
+
+    `parts`: of `split_crystals`; the labels of its test part stay.
+    """
+    if settings.kind != "folds":
+        return crystals
+    seen = np.zeros(len(crystals), dtype=bool)
+    seen[[*parts["train"], *parts["val"]]] = True
+    for name, column in settings.hidden.items():
+        tested = np.array([number == settings.fold for number in _fold_numbers(crystals, column)])
+        crystals = crystals.without(name, seen & tested)
+    return crystals
 
 
 def check_filled(parts: Parts) -> Parts:

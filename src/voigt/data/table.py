@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from voigt.data.labeled import Crystals, LabeledCrystal, hill_formula, labeled
 from voigt.structures import checks
+from voigt.structures.cells import MAXIMUM_EDGE, MINIMUM_VOLUME
 from voigt.structures.inputs import ID_KEYS, id_in
 from voigt.structures.rows import atoms_from_row
 from voigt.tensors.properties import get_property
@@ -93,6 +94,17 @@ class LabeledTable(Crystals):
             return np.full(len(self), np.nan)
         values: NDArray[np.float64] = self.scalars[name].cast(pyarrow.float64()).to_numpy(zero_copy_only=False)
         return values[self.rows]  # null: NaN
+
+    def without(self, name: str, chosen: NDArray[np.bool_]) -> LabeledTable:
+        import pyarrow
+        import pyarrow.compute as compute
+
+        if name not in self.scalars:
+            return self
+        lost = np.zeros(len(self.start) - 1, dtype=bool)
+        lost[self.rows[chosen]] = True
+        column = compute.if_else(pyarrow.array(lost), None, self.scalars[name])
+        return replace(self, scalars={**self.scalars, name: column})
 
     def has_label(self, name: str) -> bool:
         return bool(np.isfinite(self.labels(name)).any())
@@ -174,7 +186,8 @@ def suspects(
         # fractions takes a second where neighbor lists take many. Above one half the nearest image is not unique.
         heights = volume[:, None] / np.linalg.norm(areas, axis=2)
         limits = np.where(heights > 0, checks.MINIMUM_SEPARATION / heights, np.inf)
-    suspect: NDArray[np.bool_] = (volume < 1.001 * checks.MINIMUM_VOLUME * sizes) | (limits.max(axis=1) > 0.499)
+    suspect: NDArray[np.bool_] = (volume < 1.001 * MINIMUM_VOLUME * sizes) | (limits.max(axis=1) > 0.499)
+    suspect |= (np.abs(vectors).max(axis=(1, 2)) > MAXIMUM_EDGE / 2) | (sizes > checks.CROWD)
     start = np.cumsum(sizes) - sizes
     # Single precision rounds fractions below one by less than 1e-6.
     bounds = (limits + 1e-5).astype(np.float32)

@@ -30,6 +30,11 @@ class CrystalBatch:
         One label per crystal.
     space_group
         (n_crystals,) number of the space group, 0 where symmetry was not searched.
+    functional_row
+        (n_crystals,) place of each functional among those of the network that the batch is made for; None: the network
+        looks `functional` up.
+    most_elements
+        No crystal has more elements; None: count them.
     """
 
     numbers: Tensor
@@ -51,6 +56,8 @@ class CrystalBatch:
     functional: tuple[str | None, ...]
     targets: Mapping[str, Tensor]
     space_group: Tensor
+    functional_row: Tensor | None = None
+    most_elements: int | None = None
 
     @property
     def num_crystals(self) -> int:

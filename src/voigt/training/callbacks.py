@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import logging
 import sys
 import time
@@ -18,6 +17,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
 from voigt.files import atomic_write
+from voigt.training.checkpoints import checkpoint_bytes, read_checkpoint
 
 log = logging.getLogger("voigt.training")
 
@@ -34,18 +34,28 @@ class RunningAverage(WeightAveraging):
 
 
 class AtomicCheckpoints(TorchCheckpointIO):
-    """Checkpoints that replace the old file at once.
+    """Checkpoints of our own format, see `voigt.training.checkpoints`, that replace the old file at once.
 
-    Lightning's own are copied from the system's temporary folder: a kill during the copy would leave half a file where
-    the last good one was.
+    Lightning's own are pickles, which can run code, and are copied from the system's temporary folder: a kill during
+    the copy would leave half a file where the last good one was.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:  # noqa: ARG002
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        torch.save(checkpoint, buffer)
+        content = checkpoint_bytes(checkpoint)
         with atomic_write(path, "wb") as stream:
-            stream.write(buffer.getbuffer())
+            stream.write(content)
+
+    def load_checkpoint(
+        self,
+        path: Any,
+        map_location: Any = None,  # noqa: ARG002
+        weights_only: bool | None = None,  # noqa: ARG002
+    ) -> dict[str, Any]:
+        return read_checkpoint(path)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        Path(path).unlink(missing_ok=True)
 
 
 class Checkpoints(ModelCheckpoint):
@@ -62,8 +72,8 @@ class Checkpoints(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         folder = Path(str(self.dirpath))
 
-        def here(path: str) -> str:
-            return str(folder / Path(path).name) if path else path
+        def here(path: str) -> str:  # whatever the file says, nothing else is read or removed
+            return str(folder / "best.ckpt") if path else ""
 
         moved = {key: here(state_dict[key]) for key in ("best_model_path", "kth_best_model_path", "last_model_path")}
         models = {here(path): score for path, score in state_dict["best_k_models"].items()}
@@ -81,6 +91,7 @@ class RunRecord(Callback):
     def __init__(self, table: Path, description: Mapping[str, Any]) -> None:
         self.table, self.description = table, description
         self.rows: list[dict[str, float]] = []
+        self.started = False
         self.spent, self.since = 0.0, time.monotonic()
 
     @property
@@ -89,7 +100,16 @@ class RunRecord(Callback):
         return self.spent + time.monotonic() - self.since
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:  # noqa: ARG002
-        """Start the clock."""
+        """Start the clock; by now everything has been restored from the checkpoint.
+
+        ValueError: the restored state of the optimizer is that of other parameters.
+        """
+        for optimizer in trainer.optimizers:
+            for parameter, moments in optimizer.state.items():
+                tensors = [entry for entry in moments.values() if isinstance(entry, Tensor) and entry.ndim]
+                if any(entry.shape != parameter.shape for entry in tensors):
+                    raise ValueError("the state of the optimizer belongs to other parameters")
+        self.started = True
         self.since = time.monotonic()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:

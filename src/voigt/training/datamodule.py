@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from voigt.data.labeled import Crystals, JoinedCrystals, LabeledCrystal, as_crystals, file_digest
 from voigt.data.reading import read_labeled
-from voigt.data.splits import Parts, SplitSettings, check_filled, hash_place, split_crystals
+from voigt.data.splits import Parts, SplitSettings, check_filled, hash_place, hide_labels, split_crystals
 from voigt.errors import InputError, RecipeError, TargetError
 from voigt.graphs import CrystalBatch, CrystalGraph, collate, pack
 from voigt.graphs.building import GraphOptions, structure_graph
@@ -82,6 +82,7 @@ def read_data(recipe: Recipe) -> TrainingData:
         names = list(recipe.targets) if source.targets is None else list(source.targets)
         crystals = as_crystals(read_labeled(path, names, source.where, source.functional, source.max_atoms))
         split = check_filled(split_crystals(crystals, recipe.split))
+        crystals = hide_labels(crystals, split, recipe.split)
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
                 chosen = np.random.default_rng(recipe.split.seed).permutation(split[part])[:count]
@@ -213,6 +214,11 @@ class ShuffledBatches(Sampler[list[int]]):
         self.per_pass = count // self.size
         self.steps = self.per_pass if steps is None else steps
         self.epoch = 0
+
+    @property
+    def sampler(self) -> ShuffledBatches:
+        """Itself: Lightning tells the epoch to the `sampler` of a sampler of batches, not to that itself."""
+        return self
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""

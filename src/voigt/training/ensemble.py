@@ -24,17 +24,21 @@ def train_ensemble(recipe: Recipe, members: int, folder: str | Path, resume: boo
     """
     folder = Path(folder)
     data = read_data(recipe)
-    sources = 1 if recipe.finetune is None else len(load_model(recipe.finetune).members)
     files = []
     for k in range(members):
         place = folder / f"member-{k}"
         file = place / f"{recipe.name}.safetensors"
         if not (resume and file.is_file()):
             started = (place / "checkpoints" / "last.ckpt").is_file()
-            seeded = recipe.model_copy(update={"seed": recipe.seed + k, "member": (recipe.member + k) % sources})
-            train(seeded, place, resume=resume and started, data=data)
+            train(member_recipe(recipe, k), place, resume=resume and started, data=data)
         files.append(file)
     return join_models(files, folder / f"{recipe.name}.safetensors")
+
+
+def member_recipe(recipe: Recipe, k: int) -> Recipe:
+    """The recipe of member k: its seed, and the member of the ensemble that it starts from."""
+    sources = 1 if recipe.finetune is None else len(load_model(recipe.finetune).members)
+    return recipe.model_copy(update={"seed": recipe.seed + k, "member": (recipe.member + k) % sources})
 
 
 def join_models(files: Sequence[str | Path], path: str | Path) -> Path:
@@ -61,5 +65,6 @@ def join_models(files: Sequence[str | Path], path: str | Path) -> Path:
         metrics={key: sum(entry.card.metrics[key] for entry in loaded) / len(loaded) for key in sorted(keys)},
         recipe=first.card.recipe,
     )
-    save_model([member for entry in loaded for member in entry.members], path, card)
+    members = [member for entry in loaded for member in entry.members]
+    save_model(members, path, card, first.card.recipe.get("stored_precision") == "16")
     return Path(path)

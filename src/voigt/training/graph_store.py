@@ -16,8 +16,11 @@ from torch import Tensor
 from voigt.data.labeled import Label, LabeledCrystal, Labels
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalGraph
-from voigt.graphs.building import FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
+from voigt.graphs.building import AXES, FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
 from voigt.tensors.properties import PROPERTIES, Property
+
+_ALWAYS = set(FIELDS) - {"rotation", "frames", "operations", "lattice"}
+"""Fields of every store."""
 
 
 def label_tensor(prop: Property, label: Label, num_atoms: int, dtype: torch.dtype) -> Tensor:
@@ -52,9 +55,22 @@ class GraphStore(Sequence[CrystalGraph]):
         names = [name for name in FIELDS if name in self.manifest["fields"]]
         try:
             self._arrays = {name: _mapped(self.folder / f"{name}.npy") for name in names}
-            self._start = {axis: np.load(self.folder / f"start_{axis}.npy") for axis in self.manifest["axes"]}
+            self._start = {axis: _mapped(self.folder / f"start_{axis}.npy") for axis in self.manifest["axes"]}
+            self._check()
         except (OSError, ValueError) as error:
             raise RecipeError(f"the graph store {folder} is damaged ({error}); remove the folder") from error
+
+    def _check(self) -> None:
+        """ValueError unless every array has the rows that its crystals need."""
+        count = len(self)
+        for axis, start in self._start.items():
+            if start.dtype.kind != "i" or start.shape != (count + 1,) or start[0] or (np.diff(start) < 0).any():
+                raise ValueError(f"start_{axis}.npy does not divide rows among {count} crystals")
+        for name, array in self._arrays.items():
+            axis, shape = FIELDS[name]
+            rows = count if axis == "crystals" else int(self._start[axis][-1]) if axis in self._start else -1
+            if array.shape != (rows, *shape) or array.dtype.kind not in ("f" if shape else "iu"):
+                raise ValueError(f"{name}.npy holds {array.dtype} {array.shape}, which does not fit {count} crystals")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GraphStore, (self.folder, self.rotations)
@@ -214,10 +230,16 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         version = manifest["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(f"{folder} is no graph store; give graph_store a folder of its own in the recipe") from error
     if version != FORMAT:
-        raise RecipeError(f"the graph store {folder} is of format {version}, not {FORMAT}; remove it to build it again")
+        found = str(version)[:40]
+        raise RecipeError(f"the graph store {folder} is of format {found}, not {FORMAT}; remove it to build it again")
+    lists = all(isinstance(manifest.get(key), list) for key in ("fields", "axes"))
+    sound = lists and isinstance(manifest.get("key"), dict) and type(manifest.get("crystals")) is int
+    sound = sound and manifest.get("index_type") in ("int16", "int32")
+    if not (sound and set(map(str, manifest["axes"])) <= set(AXES) and set(map(str, manifest["fields"])) >= _ALWAYS):
+        raise RecipeError(f"the manifest of the graph store {folder} is damaged; remove the folder to build it again")
     return dict(manifest)
 
 
@@ -263,8 +285,8 @@ def open_or_build(
 
 
 def _mapped(path: Path) -> NDArray[Any]:
-    """An array on disk; private pages, so that torch may take them for writable."""
-    return np.asarray(np.load(path, mmap_mode="c" if _has_rows(path) else None))
+    """An array on disk; private pages, so that torch may take them for writable. Its size is that of the file."""
+    return np.asarray(np.load(path, mmap_mode="c" if _has_rows(path) else None, allow_pickle=False))
 
 
 def _has_rows(path: Path) -> bool:

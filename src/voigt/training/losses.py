@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voigt.training.recipe import TargetSettings
 
@@ -22,37 +22,51 @@ def tensor_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> T
         (n, 3, ..., 3) in the property's unit; a label that is absent is NaN.
     settings
         Kind of loss, scale, delta.
+
+    The same operations whatever the labels: nothing waits for a device.
     """
     if label.ndim == 1:
         predicted, label = predicted[:, None], label[:, None]
     predicted, label = predicted.flatten(1), label.flatten(1)
-    present = torch.isfinite(label).all(dim=1)
-    if not bool(present.any()):
-        return predicted.sum() * 0.0
-    predicted, label = predicted[present], label[present]
+    present = labeled(label, settings)
+    # Before any computation: a NaN would pass into the gradients even from a branch that is not taken.
+    kept = present[:, None]
+    predicted, label = torch.where(kept, predicted, 0.0), torch.where(kept, label, 0.0)
     if settings.loss in ("relative", "log"):
         compare = _relative if settings.loss == "relative" else _logarithmic
-        losses = compare(predicted, label, settings.scale)
+        losses = compare(predicted, label, settings)
         if settings.sign_cost is not None:
-            losses = torch.minimum(losses, compare(predicted, -label, settings.scale) + settings.sign_cost)
-        return losses.mean()
-    difference = (predicted - label) / settings.scale
-    if settings.loss == "l1":
-        return difference.abs().mean()
-    if settings.loss == "l2":
-        return difference.square().mean()
-    return torch.nn.functional.huber_loss(difference, torch.zeros_like(difference), delta=settings.delta)
+            losses = torch.minimum(losses, compare(predicted, -label, settings) + settings.sign_cost)
+    else:
+        difference = (predicted - label) / settings.scale
+        if settings.loss == "l1":
+            losses = difference.abs().mean(dim=1)
+        elif settings.loss == "l2":
+            losses = difference.square().mean(dim=1)
+        else:
+            nothing = torch.zeros_like(difference)
+            losses = nn.functional.huber_loss(difference, nothing, reduction="none", delta=settings.delta).mean(dim=1)
+    return torch.where(present, losses, 0.0).sum() / present.sum().clamp(min=1)
 
 
-def _relative(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
-    norm = torch.linalg.vector_norm(label, dim=1).clamp(min=1e-6 * scale)
+def labeled(label: Tensor, settings: TargetSettings) -> Tensor:
+    """(n,) which of the labels (n, ...) count."""
+    label = label.flatten(1) if label.ndim > 1 else label[:, None]
+    present = torch.isfinite(label).all(dim=1)
+    return present if settings.zeros else present & (label != 0).any(dim=1)
+
+
+def _relative(predicted: Tensor, label: Tensor, settings: TargetSettings) -> Tensor:
+    least = 1e-6 * settings.scale if settings.floor is None else settings.floor
+    norm = torch.linalg.vector_norm(label, dim=1).clamp(min=least)
     ratio: Tensor = torch.linalg.vector_norm(predicted - label, dim=1) / norm
     return ratio
 
 
-def _logarithmic(predicted: Tensor, label: Tensor, scale: float) -> Tensor:
+def _logarithmic(predicted: Tensor, label: Tensor, settings: TargetSettings) -> Tensor:
     """Difference of the logarithms of the norms, plus that of the normalized tensors."""
-    sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=LOG_FLOOR * scale) for tensor in (predicted, label)]
+    least = LOG_FLOOR * settings.scale
+    sizes = [torch.linalg.vector_norm(tensor, dim=1).clamp(min=least) for tensor in (predicted, label)]
     shape = torch.linalg.vector_norm(predicted / sizes[0][:, None] - label / sizes[1][:, None], dim=1)
     result: Tensor = torch.log(sizes[0] / sizes[1]).abs() + shape
     return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import lightning
@@ -14,7 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalBatch
 from voigt.models.network import Network
-from voigt.training.losses import tensor_loss, total_loss
+from voigt.training.losses import labeled, tensor_loss, total_loss
 from voigt.training.recipe import OptimizerSettings, Recipe
 
 LOST_STEPS = 100
@@ -28,13 +29,10 @@ class TrainingModule(lightning.LightningModule):
         super().__init__()
         self.recipe, self.network, self.total_steps = recipe, network, total_steps
         self.lost, self.finite = 0, True
-        self.sums: dict[str, list[tuple[float, int]]] = {}
+        self.sums: Sums = {}
 
     def training_step(self, batch: CrystalBatch, _index: int) -> Tensor:
-        outputs, regularizers = self.network.training_pass(batch)
-        loss, parts = total_loss(outputs, batch.targets, self.recipe.targets)
-        loss = loss + sum(regularizers.values())
-        parts |= regularizers
+        loss, parts = batch_loss(self.network, batch, self.recipe)
         self.finite = bool(torch.isfinite(loss))
         if self.finite:
             figures = {f"train/{name}": value.detach() for name, value in parts.items()}
@@ -54,44 +52,75 @@ class TrainingModule(lightning.LightningModule):
             return
         self.lost += 1
         if self.lost > LOST_STEPS:
-            raise RecipeError("the loss is not finite any more; lower optimizer.lr or optimizer.clip")
+            raise diverged()
         optimizer.zero_grad()  # AdamW passes over parameters without a gradient
 
     def on_validation_epoch_start(self) -> None:
         self.sums = {}
 
     def validation_step(self, batch: CrystalBatch, _index: int) -> None:
-        predicted = self.network(batch)
-        for name, settings in self.recipe.targets.items():
-            label = batch.targets[name]
-            present = torch.isfinite(label.reshape(len(label), -1)).all(dim=1)
-            count = int(present.sum())
-            if not count:
-                continue
-            value, label = predicted[name][present], label[present]
-            self._add(f"val/{name}", tensor_loss(value, label, settings), count)
-            self._add(f"val/{name}_mae", (value - label).abs().mean(), count)
-
-    def _add(self, key: str, value: Tensor, count: int) -> None:
-        self.sums.setdefault(key, []).append((float(value), count))
+        add_validation(self.sums, self.network(batch), batch, self.recipe)
 
     def on_validation_epoch_end(self) -> None:
-        means = {key: sum(v * n for v, n in rows) / sum(n for _, n in rows) for key, rows in self.sums.items()}
-        kept = {name: settings for name, settings in self.recipe.targets.items() if not settings.auxiliary}
-        loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in kept.items())
-        self.log_dict({"val/loss": loss, **means}, batch_size=1)
+        self.log_dict(validation_figures(self.sums, self.recipe), batch_size=1)
 
     def configure_optimizers(self) -> Any:
         settings = self.recipe.optimizer
-        matrices = [p for p in self.network.parameters() if p.ndim > 1]
-        others = [p for p in self.network.parameters() if p.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
-            lr=settings.lr,
-            fused=True,
-        )
+        optimizer = make_optimizer(self.network, settings)
         schedule = LambdaLR(optimizer, lambda step: learning_rate(step, self.total_steps, settings))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def batch_loss(network: Network, batch: CrystalBatch, recipe: Recipe) -> tuple[Tensor, dict[str, Tensor]]:
+    """What a training step makes smaller, and its parts by name."""
+    outputs, regularizers = network.training_pass(batch)
+    loss, parts = total_loss(outputs, batch.targets, recipe.targets)
+    return loss + sum(regularizers.values()), parts | regularizers
+
+
+def make_optimizer(network: Network, settings: OptimizerSettings, recorded: bool = False) -> torch.optim.AdamW:
+    """AdamW whose weight decay leaves biases alone; `recorded`: for a CUDA graph, which needs its rate as a tensor."""
+    matrices = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
+        lr=torch.tensor(settings.lr, device=matrices[0].device) if recorded else settings.lr,
+        fused=True,
+        capturable=recorded,
+    )
+
+
+Sums = dict[str, list[tuple[float, int]]]
+"""Figures of validation batches: (mean, number of labels) of each."""
+
+
+def add_validation(sums: Sums, predicted: Mapping[str, Tensor], batch: CrystalBatch, recipe: Recipe) -> None:
+    """Add loss and mean absolute error of the targets of one batch to `sums`."""
+    for name, settings in recipe.targets.items():
+        label = batch.targets[name]
+        present = labeled(label, settings)
+        count = int(present.sum())
+        if not count:
+            continue
+        value, label = predicted[name][present], label[present]
+        for key, mean in (
+            (f"val/{name}", tensor_loss(value, label, settings)),
+            (f"val/{name}_mae", (value - label).abs().mean()),
+        ):
+            sums.setdefault(key, []).append((float(mean), count))
+
+
+def validation_figures(sums: Sums, recipe: Recipe) -> dict[str, float]:
+    """Means over all validation batches, and the loss that weights are chosen by."""
+    means = {key: sum(v * n for v, n in rows) / sum(n for _, n in rows) for key, rows in sums.items()}
+    kept = {name: settings for name, settings in recipe.targets.items() if not settings.auxiliary}
+    loss = sum(settings.weight * means.get(f"val/{name}", 0.0) for name, settings in kept.items())
+    return {"val/loss": loss, **means}
+
+
+def diverged() -> RecipeError:
+    """The error of a training whose gradients have not been finite for LOST_STEPS steps."""
+    return RecipeError("the loss is not finite any more; lower optimizer.lr or optimizer.clip")
 
 
 def learning_rate(step: int, total: int, settings: OptimizerSettings) -> float:

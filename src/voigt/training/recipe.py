@@ -6,17 +6,22 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from voigt.data.splits import SplitSettings
+from voigt.data.splits import Count, SplitSettings
 from voigt.errors import RecipeError
 from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
+from voigt.safe_yaml import load_yaml
 from voigt.tensors.properties import PROPERTIES
+
+MOST_CHARACTERS = 1_000_000
+MOST_VALUES = 100_000
+"""Of a recipe; those that ship have less than 2,000 characters."""
+_SHOWN = 10  # problems of a recipe that are listed
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSource(_Section):
@@ -28,8 +33,8 @@ class DataSource(_Section):
     targets: tuple[str, ...] | None = Field(
         None, description="Which of the recipe's targets this file has; by default all of them."
     )
-    max_atoms: int | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
-    limit: int | None = Field(
+    max_atoms: Count | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
+    limit: Count | None = Field(
         None,
         ge=1,
         description="Take at random so many training crystals of this file, and a tenth as many for validation.",
@@ -57,11 +62,23 @@ class TargetSettings(_Section):
         False, description="Learn it because it teaches the network something, but leave it out of the model file."
     )
     delta: float = Field(1.0, gt=0, description="Where Huber turns from square to linear, in units of scale.")
+    zeros: bool = Field(
+        True,
+        description="Whether labels of zero count; false for sources that write zeros where nothing was computed.",
+    )
+    floor: float | None = Field(
+        None,
+        gt=0,
+        description="With 'relative': labels of a smaller norm, zeros among them, count as if they had this one (unit "
+        "of the property).",
+    )
 
     @model_validator(mode="after")
-    def _sign_cost_fits(self) -> TargetSettings:
+    def _keys_fit_the_loss(self) -> TargetSettings:
         if self.sign_cost is not None and self.loss not in ("relative", "log"):
             raise ValueError("sign_cost needs loss 'relative' or 'log'")
+        if self.floor is not None and self.loss != "relative":
+            raise ValueError("floor needs loss 'relative'")
         return self
 
 
@@ -71,7 +88,7 @@ class OptimizerSettings(_Section):
     lr: float = Field(0.005, gt=0, description="Peak learning rate.")
     weight_decay: float = Field(0.01, ge=0, description="Decoupled weight decay of matrices (not of biases).")
     schedule: Literal["constant", "cosine"] = Field("cosine", description="After the warm-up.")
-    warmup_steps: int = Field(200, ge=0, description="Steps of linear rise from zero.")
+    warmup_steps: Count = Field(200, ge=0, description="Steps of linear rise from zero.")
     final: float = Field(0.01, ge=0, le=1, description="Last learning rate as a share of the peak (cosine).")
     clip: float = Field(1.0, gt=0, description="Largest gradient norm.")
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the running average of weights; 0 turns it off.")
@@ -80,7 +97,9 @@ class OptimizerSettings(_Section):
 class Recipe(_Section):
     """A training run. Every key has a default but `name`, `data` and `targets`."""
 
-    name: str = Field(description="Name of the run and of its model file.", pattern=r"^[A-Za-z0-9._-]+$")
+    name: str = Field(
+        description="Name of the run and of its model file.", pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._-]*$", max_length=100
+    )
     model: Hypers = Field(
         default_factory=lambda: parse_hypers({"method": DEFAULT_METHOD}),
         description="Network; `method` names its kind.",
@@ -90,24 +109,29 @@ class Recipe(_Section):
     targets: dict[str, TargetSettings] = Field(min_length=1, description="Property name -> its loss.")
     split: SplitSettings = Field(default_factory=SplitSettings, description="Training, validation, test crystals.")
     optimizer: OptimizerSettings = Field(default_factory=OptimizerSettings, description="AdamW and its schedule.")
-    batch_size: int = Field(16, ge=1, description="Crystals per step.")
-    epochs: int = Field(100, ge=1, description="Passes over the training crystals.")
-    steps_per_checkpoint: int | None = Field(
+    batch_size: Count = Field(16, ge=1, description="Crystals per step.")
+    epochs: Count = Field(100, ge=1, description="Passes over the training crystals.")
+    steps_per_checkpoint: Count | None = Field(
         None, ge=1, description="Validate and save after so many steps instead of after every pass."
     )
-    patience: int | None = Field(None, ge=1, description="Stop after so many validations without improvement.")
+    patience: Count | None = Field(None, ge=1, description="Stop after so many validations without improvement.")
     symmetry: float | None = Field(
         1e-3,
         gt=0,
         description="symprec (Angstrom) of the symmetry that reduces the graphs; null: all atoms get messages.",
     )
     finetune: str | None = Field(None, description="Model file or shipped model to start from.")
-    member: int = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
-    seed: int = Field(0, ge=0, description="Seed of initial weights and of the order of crystals.")
+    member: Count = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
+    seed: Count = Field(0, ge=0, description="Seed of initial weights and of the order of crystals.")
     precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
+    stored_precision: Literal["32", "16"] = Field(
+        "32", description="Bits of a number in the model file: 16 halve it and change predictions by about 0.1 %."
+    )
     compile: bool = Field(False, description="Use torch.compile for the tensor products (needs a C++ compiler).")
-    threads: int = Field(1, ge=1, description="CPU threads.")
-    workers: int = Field(0, ge=0, description="Processes that put batches together; 0: the training process itself.")
+    threads: int = Field(1, ge=1, le=4096, description="CPU threads.")
+    workers: int = Field(
+        0, ge=0, le=1024, description="Processes that put batches together; 0: the training process itself."
+    )
     graph_store: str | None = Field(
         None,
         description="Folder for the graphs of all crystals, built at the first training and shared by those with other "
@@ -119,10 +143,11 @@ class Recipe(_Section):
     def _known(cls, targets: dict[str, TargetSettings]) -> dict[str, TargetSettings]:
         unknown = [repr(name) for name in targets if name not in PROPERTIES]
         if unknown:
-            raise ValueError(f"unknown property {', '.join(unknown)}; choose from {', '.join(PROPERTIES)}")
+            shown = _short(", ".join(unknown))
+            raise ValueError(f"unknown property {shown}; choose from {', '.join(PROPERTIES)}")
         return targets
 
-    @field_validator("precision", mode="before")
+    @field_validator("precision", "stored_precision", mode="before")
     @classmethod
     def _digits(cls, precision: object) -> object:
         """YAML reads `precision: 64` as a number."""
@@ -139,16 +164,25 @@ def load_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(MOST_CHARACTERS + 1)
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe {path}; give the path of a YAML file") from error
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+    except (OSError, ValueError) as error:  # ValueError: undecodable, or a path with a null character
         raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+    if len(text) > MOST_CHARACTERS:
+        raise RecipeError(f"{path} has more than {MOST_CHARACTERS:,} characters: it is no recipe")
+    content = recipe_yaml(text, str(path))
     if not isinstance(content, dict):
         raise RecipeError(f"{path} must hold keys and values, see docs/recipe.md")
     recipe = parse_recipe(content, str(path))
     root = os.environ.get("VOIGT_DATA") or str((path.parent / recipe.data_root).resolve())
     return recipe.model_copy(update={"data_root": root})
+
+
+def recipe_yaml(text: str, source: str) -> Any:
+    """YAML of a recipe as plain values; RecipeError that names `source` if it is none, or too much of it."""
+    return load_yaml(text, source, RecipeError, most_values=MOST_VALUES)
 
 
 def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
@@ -166,8 +200,10 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     try:
         recipe = Recipe.model_validate(content)
     except ValidationError as error:
-        lines = [f"{_place(e)}: {_explain(e)}" for e in error.errors()]
-        raise RecipeError(f"{source}: " + "; ".join(lines)) from error
+        problems = error.errors(include_url=False)
+        lines = [f"{_place(e)}: {_explain(e)}" for e in problems[:_SHOWN]]
+        more = f"; and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+        raise RecipeError(f"{source}: {'; '.join(lines)}{more}") from error
     if set(recipe.targets) != set(recipe.model.properties):
         raise RecipeError(
             f"{source}: targets ({', '.join(recipe.targets)}) and model.properties "
@@ -185,7 +221,13 @@ def _place(error: Any) -> str:
         keys.append("method")
     elif keys[:1] == ["model"]:
         del keys[1:2]
-    return ".".join(keys) or "recipe"
+    return _short(".".join(keys)) or "recipe"
+
+
+def _short(text: str) -> str:
+    """What a recipe holds, for a sentence: one line of printable characters, not endless."""
+    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:81])
+    return f"{plain[:80]}..." if len(plain) > 80 else plain
 
 
 def _explain(error: Any) -> str:
@@ -193,9 +235,9 @@ def _explain(error: Any) -> str:
         method = f" of method {error['loc'][1]}" if error["loc"][0] == "model" else ""
         return f"unknown key{method}, check its spelling against docs/recipe.md"
     if error["type"] == "union_tag_invalid":
-        return f"unknown method '{error['ctx']['tag']}'; choose from {error['ctx']['expected_tags']}"
+        return f"unknown method '{_short(error['ctx']['tag'])}'; choose from {error['ctx']['expected_tags']}"
     if error["type"] == "missing":
         return "required key is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
-    given = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
+    given = "" if error["type"] == "value_error" else f" (got {_short(repr(error['input']))})"
     return message[0].lower() + message[1:] + given

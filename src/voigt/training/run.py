@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import lightning
@@ -32,6 +31,7 @@ from voigt.training.callbacks import (
     RunRecord,
     progress_callbacks,
 )
+from voigt.training.checkpoints import read_checkpoint
 from voigt.training.datamodule import CrystalDataModule, TrainingData, check_parts, read_data
 from voigt.training.module import TrainingModule
 from voigt.training.recipe import Recipe
@@ -41,6 +41,10 @@ log = logging.getLogger("voigt.training")
 
 _MEANS = {"data_root", "threads", "compile", "workers", "graph_store"}
 """Keys of a recipe that do not decide the weights."""
+_STATE = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "voigt_run")
+"""Without these a checkpoint would be taken up, and the training would be another."""
+_FOREIGN = (AssertionError, AttributeError, IndexError, KeyError, OverflowError, RuntimeError, TypeError, ValueError)
+"""What Lightning and torch raise where a checkpoint holds other things than they have written."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
     data = read_data(recipe) if data is None else data
     check_parts(data, recipe)
     model = folder / f"{recipe.name}.safetensors"
-    description = _description(recipe, data)
+    description = run_description(recipe, data)
     if resume:
         _check_resumable(last, description)
         finished = _finished(model, description)
@@ -125,7 +129,7 @@ def train(recipe: Recipe, folder: str | Path, resume: bool = False, data: Traini
     finally:
         torch.set_num_threads(threads)
     network = delivered(network, recipe)
-    save_model([network], model, model_card(recipe, data, metrics))
+    save_model([network], model, model_card(recipe, data, metrics), recipe.stored_precision == "16")
     return TrainingResult(model, network, metrics, record.seconds)
 
 
@@ -142,10 +146,18 @@ def _trained(
     rounds = -(-recipe.epochs * per_pass // steps)
     module = TrainingModule(recipe, network, rounds * steps)
     keep = Checkpoints(folder / "checkpoints")
-    _fit(recipe, folder, rounds, module, module_data, [record, keep], resume)
-    best = torch.load(keep.best_model_path, map_location="cpu", weights_only=False)
-    module.load_state_dict(best["state_dict"])
-    return network, {key: float(value) for key, value in best["voigt_metrics"].items()}
+    try:
+        _fit(recipe, folder, rounds, module, module_data, [record, keep], resume)
+    except _FOREIGN as error:
+        if not resume or record.started:
+            raise
+        raise _foreign(folder / "checkpoints" / "last.ckpt", error) from error
+    best = read_checkpoint(keep.best_model_path)
+    try:
+        module.load_state_dict(best["state_dict"])
+        return network, {key: float(value) for key, value in best["voigt_metrics"].items()}
+    except _FOREIGN as error:
+        raise _foreign(keep.best_model_path, error) from error
 
 
 def delivered(network: Network, recipe: Recipe) -> Network:
@@ -161,7 +173,7 @@ def delivered(network: Network, recipe: Recipe) -> Network:
     return smaller.to(next(network.parameters()).dtype).eval()
 
 
-def _description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
+def run_description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
     """Everything that decides the weights of a run."""
     parts = json.dumps(data.parts, sort_keys=True)
     return {
@@ -172,11 +184,10 @@ def _description(recipe: Recipe, data: TrainingData) -> dict[str, Any]:
 
 
 def _check_resumable(last: Path, description: Mapping[str, Any]) -> None:
-    try:
-        stored = torch.load(last, map_location="cpu", weights_only=False)["voigt_run"]
-    except (OSError, RuntimeError, EOFError, KeyError, UnpicklingError) as error:
-        reason = str(error).partition("\n")[0]
-        raise WeightsError(f"{last} is not a complete checkpoint ({reason}); start again in another folder") from error
+    state = read_checkpoint(last)
+    stored, absent = state.get("voigt_run"), [key for key in _STATE if not state.get(key)]
+    if absent or not isinstance(stored, dict) or not isinstance(stored.get("epochs"), int):
+        raise _foreign(last, f"without {', '.join(absent)}" if absent else "it does not say of which run")
     changed = [key for key in description if key not in ("epochs", "patience") and stored.get(key) != description[key]]
     if description["epochs"] < stored["epochs"]:
         changed.append("epochs (fewer)")
@@ -185,6 +196,12 @@ def _check_resumable(last: Path, description: Mapping[str, Any]) -> None:
             f"{last.parent.parent} was started with other settings of {', '.join(changed)}; resume with the recipe and "
             "data it was started with, or choose another -o folder"
         )
+
+
+def _foreign(path: str | Path, reason: object) -> WeightsError:
+    """A checkpoint that can be read and does not fit the run."""
+    said = " ".join(str(reason).split())[:200]
+    return WeightsError(f"{path} is not a checkpoint of this training ({said}); start again in another folder")
 
 
 def _finished(model: Path, description: Mapping[str, Any]) -> TrainingResult | None:
@@ -231,7 +248,7 @@ def _fit(
                 log_every_n_steps=1,
                 use_distributed_sampler=False,
             )
-            trainer.fit(module, data, ckpt_path=last if resume else None, weights_only=False)
+            trainer.fit(module, data, ckpt_path=last if resume else None)
     except (KeyboardInterrupt, SystemExit) as error:
         raise TrainingStopped(f"training stopped; {_what_is_left(last)}") from error
     except (OSError, OutputError) as error:

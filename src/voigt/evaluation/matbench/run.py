@@ -142,7 +142,7 @@ def evaluate_matbench(
 def _held_out(models: Sequence[LoadedModel], property_name: str | None) -> tuple[Task, dict[int, LoadedModel]]:
     """The common task of the models, and which of them is for which fold."""
     by_fold: dict[int, LoadedModel] = {}
-    tasks = [_task_and_fold(model) for model in models]
+    tasks = [_task_and_fold(model, property_name) for model in models]
     task = tasks[0][0]
     for model, (other, fold) in zip(models, tasks, strict=True):
         if other is not task:
@@ -166,10 +166,11 @@ def _held_out(models: Sequence[LoadedModel], property_name: str | None) -> tuple
     return task, by_fold
 
 
-def _task_and_fold(model: LoadedModel) -> tuple[Task, int]:
+def _task_and_fold(model: LoadedModel, property_name: str | None) -> tuple[Task, int]:
     settings = model.card.recipe.get("split") or {}
     kind = settings.get("kind", "stored")
-    task, fold = task_of(settings.get("column")), settings.get("fold")
+    column = (settings.get("hidden") or {}).get(property_name, settings.get("column"))
+    task, fold = task_of(column), settings.get("fold")
     if kind != "folds" or task is None:
         columns = " or ".join(entry.fold_column for entry in TASKS)
         by = f" by column {settings.get('column')}" if kind == "folds" else ""

@@ -14,6 +14,9 @@ from voigt.models.sen.segments import Orbits
 POSE = 6
 """Numbers of a pose: the upper two rows of a 3 x 3 affine matrix of the plane."""
 
+FOLLOWING = 0.02
+"""Share of a batch in the running mean of atoms' vectors."""
+
 DUMMY = -2.0 * math.log(10.0)
 """Logit and log-likelihood of the component that explains parts which belong to no object."""
 
@@ -34,6 +37,9 @@ class Parts:
         (n_crystals, parts), sums to one.
     pooled
         (n_crystals, parts, object_width) what the atoms gave to each part.
+    log_evidence
+        (n_crystals,) mean over atoms of the log likelihood, less a constant, of an atom's vector under the parts; None
+        where parts do not compete.
     """
 
     assignment: Tensor
@@ -41,6 +47,13 @@ class Parts:
     features: Tensor
     presence: Tensor
     pooled: Tensor
+    log_evidence: Tensor | None = None
+
+    def detached(self) -> Parts:
+        """The same values, through which nothing is learned."""
+        evidence = None if self.log_evidence is None else self.log_evidence.detach()
+        given = (self.assignment, self.pose, self.features, self.presence, self.pooled)
+        return Parts(*(tensor.detach() for tensor in given), evidence)
 
 
 @dataclass(frozen=True)
@@ -122,6 +135,63 @@ class PartCapsules(nn.Module):
             logit = logit + (torch.rand_like(logit) - 0.5) * self.noise
         pose = affine(0.5 * raw[..., :POSE])
         return Parts(assignment, pose, raw[..., POSE:-1], logit.softmax(dim=1), pooled)
+
+
+class CompetingParts(nn.Module):
+    """Parts compete for atoms: each atom is shared out among them, and a part is as present as what it holds.
+
+    The parts are the components of a mixture of von Mises-Fisher distributions over the directions u of the atoms'
+    standardized vectors (Banerjee et al., J. Mach. Learn. Res. 6, 1345 (2005)), p(u) ~ sum_n exp(k c_n . u + b_n), and
+    an atom belongs to part n with the posterior probability of that component. The share of a crystal's atoms that a
+    part holds is its presence.
+
+    Presence cannot fall on one part, however long the training. Only the likelihood moves the centers c_n: what a
+    property wants of them is cut off. The levels b_n are no weights: after every step each is moved by how far its part
+    is from holding 1 / parts of all atoms, as loads of experts are balanced (Wang et al., arXiv 2408.15664). And the
+    likelihood cannot bend the atoms' vectors to its own ends, since they are taken as they are.
+    """
+
+    def __init__(self, hypers: SENHypers) -> None:
+        super().__init__()
+        self.parts, width = hypers.part_capsules, hypers.object_width
+        self.concentration, self.rate = hypers.concentration, hypers.balance
+        self.centers = nn.Parameter(torch.randn(self.parts, hypers.width))
+        self.mean = nn.Parameter(torch.zeros(hypers.width), requires_grad=False)
+        self.square = nn.Parameter(torch.ones(hypers.width), requires_grad=False)
+        self.level = nn.Parameter(torch.zeros(self.parts), requires_grad=False)
+        self.normal = nn.LayerNorm(hypers.width)
+        self.value = nn.Linear(hypers.width, width)
+        self.kind = nn.Parameter(torch.randn(self.parts, width) * 0.5)
+        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.SELU())
+        self.outer = nn.Linear(2 * width, POSE + hypers.part_features)
+
+    def forward(self, atoms: Tensor, orbits: Orbits, counted: Tensor | None) -> Parts:
+        """(n_orbits, width), share of each crystal in the running means (n_crystals,) or None -> parts.
+
+        With `counted`, in training, the running mean and mean square of the vectors and the levels are moved on.
+        """
+        rows = atoms.detach()
+        if counted is not None:
+            _follow(self.mean, counted @ orbits.mean(rows))
+            _follow(self.square, counted @ orbits.mean(rows**2))
+        points = (rows - self.mean) * (self.square - self.mean**2).clamp(min=1e-6).rsqrt()
+        cosines = nn.functional.normalize(points, dim=1) @ nn.functional.normalize(self.centers, dim=1).T
+        logits = self.concentration * cosines + self.level
+        evidence = orbits.mean(logits.logsumexp(dim=1, keepdim=True))[:, 0]
+        share = logits.detach().log_softmax(dim=1)
+        presence, assignment = orbits.mean(share.exp()), orbits.softmax(share)
+        pooled = orbits.sum(assignment[:, :, None] * self.value(self.normal(rows))[:, None])
+        raw = self.outer(self.inner(pooled + self.kind))
+        if counted is not None:
+            with torch.no_grad():
+                self.level.add_(self.rate * (1.0 - self.parts * (counted @ presence)))
+        return Parts(assignment, affine(0.5 * raw[..., :POSE]), raw[..., POSE:], presence, pooled, evidence)
+
+
+@torch.no_grad()
+def _follow(running: Tensor, value: Tensor) -> None:
+    """Move a running mean towards its newest value; in place, since recorded steps repeat the same addresses."""
+    running.add_(FOLLOWING * (value - running))
 
 
 class AttentionBlock(nn.Module):

@@ -32,14 +32,14 @@ class Formula:
 def formula_of(batch: CrystalBatch, orbits: Orbits) -> Formula:
     """Elements with their fractions, in ascending order of atomic numbers."""
     numbers = batch.numbers[batch.representative]
-    key, place = torch.unique(batch.orbit_crystal * NUM_ELEMENTS + numbers, return_inverse=True)
-    fraction = orbits.share.new_zeros(len(key)).index_add(0, place, orbits.share[:, 0])
-    crystal = torch.div(key, NUM_ELEMENTS, rounding_mode="floor")
-    number_of = crystal.bincount(minlength=orbits.num_crystals)
-    column = torch.arange(len(key), device=key.device) - (number_of.cumsum(0) - number_of)[crystal]
-    shape = (orbits.num_crystals, int(number_of.max()))
-    table = key.new_zeros(shape).index_put((crystal, column), key % NUM_ELEMENTS)
-    return Formula(table, fraction.new_zeros(shape).index_put((crystal, column), fraction))
+    place = batch.orbit_crystal * NUM_ELEMENTS + numbers
+    size = orbits.num_crystals * NUM_ELEMENTS
+    table = orbits.share.new_zeros(size).index_add(0, place, orbits.share[:, 0]).view(-1, NUM_ELEMENTS)
+    present = table > 0
+    most = int(present.sum(dim=1).max()) if batch.most_elements is None else batch.most_elements
+    # Elements that are there come first in a stable order.
+    order = torch.argsort((~present).to(torch.uint8), dim=1, stable=True)[:, :most]
+    return Formula(order * present.gather(1, order), table.gather(1, order))
 
 
 class WeightedAttention(nn.Module):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from voigt.models.hypers import NetworkHypers
+from voigt.models.hypers import MOST_CUTOFF, Depth, NetworkHypers, Width
 from voigt.tensors.properties import PROPERTIES
 
 
@@ -17,36 +17,55 @@ class SENHypers(NetworkHypers):
     properties: tuple[str, ...] = Field(
         ("formation_energy",), description="What the network predicts: scalars only.", min_length=1
     )
-    width: int = Field(128, ge=1, description="Width of the vectors of atoms and of the state (paper: 192).")
-    edge_width: int = Field(64, ge=1, description="Width of the vectors of bonds (paper: 192).")
-    loops: int = Field(3, ge=1, description="Structure-chemical loops.")
+    width: Width = Field(128, ge=1, description="Width of the vectors of atoms and of the state (paper: 192).")
+    edge_width: Width = Field(64, ge=1, description="Width of the vectors of bonds (paper: 192).")
+    loops: Depth = Field(3, ge=1, description="Structure-chemical loops.")
     mixing: float = Field(0.6, gt=0, description="Share of an update that is added to the old vector.")
-    heads: int = Field(1, ge=1, description="Products of values and channel attention per update (paper: 12).")
-    num_radial: int = Field(48, ge=2, description="Gaussians of the distance on even centers up to the cutoff.")
-    radial_width: float = Field(0.3, gt=0, description="Width w of exp(-(d - center)^2 / w^2), Angstrom (paper: 0.5).")
+    heads: Width = Field(1, ge=1, description="Products of values and channel attention per update (paper: 12).")
+    num_radial: Width = Field(48, ge=2, description="Gaussians of the distance on even centers up to the cutoff.")
+    radial_width: float = Field(
+        0.3, gt=0, le=MOST_CUTOFF, description="Width w of exp(-(d - center)^2 / w^2), Angstrom (paper: 0.5)."
+    )
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes bonds smoothly to zero at the cutoff; 'none' is the paper's."
     )
     aggregate: Literal["sum", "mean"] = Field(
         "sum", description="Bonds of an atom: sum over average_neighbors, or their mean (the paper's)."
     )
-    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbors are divided by this number.")
+    average_neighbors: float = Field(
+        30.0, gt=0, le=1e6, description="Sums over neighbors are divided by this number."
+    )
     directions: Literal["none", "moments"] = Field(
         "moments",
         description="What atoms see of directions: nothing (the paper's), or invariants of the dipole and quadrupole "
         "moments of their neighbors, which hold the angles between bonds.",
     )
-    direction_width: int = Field(16, ge=1, description="Channels of these moments.")
-    composition_width: int = Field(64, ge=2, description="Width of the elements' vectors in the composition branch.")
-    composition_layers: int = Field(3, ge=1, description="Message layers of the composition branch.")
-    composition_heads: int = Field(1, ge=1, description="Attention heads of the composition branch (paper: 3).")
-    pooling_steps: int = Field(3, ge=1, description="Steps of Set2Set.")
-    embedding: int = Field(128, ge=1, description="Width of the crystal's vector (paper: 256).")
-    part_capsules: int = Field(16, ge=2, description="Part capsules.")
-    part_features: int = Field(16, ge=1, description="Features of a part capsule, besides pose and presence.")
-    object_capsules: int = Field(10, ge=1, description="Object capsules.")
-    object_width: int = Field(64, ge=1, description="Width of the set transformer and of the object capsules.")
-    object_layers: int = Field(3, ge=1, description="Self-attention layers of the set transformer.")
+    direction_width: Width = Field(16, ge=1, description="Channels of these moments.")
+    composition_width: Width = Field(64, ge=2, description="Width of the elements' vectors in the composition branch.")
+    composition_layers: Depth = Field(3, ge=1, description="Message layers of the composition branch.")
+    composition_heads: Width = Field(1, ge=1, description="Attention heads of the composition branch (paper: 3).")
+    pooling_steps: Depth = Field(3, ge=1, description="Steps of Set2Set.")
+    embedding: Width = Field(128, ge=1, description="Width of the crystal's vector (paper: 256).")
+    part_capsules: Width = Field(16, ge=2, description="Part capsules.")
+    routing: Literal["attention", "competition"] = Field(
+        "attention",
+        description="How parts get atoms: 'attention', each part attends to the atoms and its presence is a softmax over "
+        "parts, which ends on one part in every crystal; 'competition', atoms are shared out among parts, and presence "
+        "is the share of the atoms that a part holds.",
+    )
+    concentration: float = Field(
+        20.0, gt=0, le=1000, description="With competition: how sharply atoms are told apart, in units of cosines."
+    )
+    balance: float = Field(
+        0.05, ge=0, le=1, description="With competition: step by which parts are kept equally loaded in training."
+    )
+    clustering: float = Field(
+        0.1, ge=0, description="With competition: weight of -log p(atoms | parts), which moves the parts' centers only."
+    )
+    part_features: Width = Field(16, ge=1, description="Features of a part capsule, besides pose and presence.")
+    object_capsules: Width = Field(10, ge=1, description="Object capsules.")
+    object_width: Width = Field(64, ge=1, description="Width of the set transformer and of the object capsules.")
+    object_layers: Depth = Field(3, ge=1, description="Self-attention layers of the set transformer.")
     noise: float = Field(0.0, ge=0, description="Width of uniform noise on presences in training (paper: 4).")
     dropout: float = Field(0.0, ge=0, lt=1, description="Dropout in the set transformer (paper: 0.25).")
     likelihood: float = Field(

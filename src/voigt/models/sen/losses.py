@@ -5,12 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from voigt.graphs import CrystalBatch
 from voigt.models.sen.capsules import Objects, Parts
 
 _LAST_OF_SYSTEM = (2, 15, 74, 142, 167, 194, 230)
 
 
-def sparsity(presence: Tensor) -> Tensor:
+def counted_crystals(batch: CrystalBatch) -> Tensor:
+    """(n_crystals,) weights that sum to one: equal for crystals with a label, 0 for those that only fill a batch."""
+    labels = [torch.isfinite(label) for label in batch.targets.values()]
+    weights = torch.stack(labels).any(dim=0).to(batch.cell) if labels else batch.cell.new_ones(batch.num_crystals)
+    return weights / weights.sum().clamp(min=1.0)
+
+
+def sparsity(presence: Tensor, counted: Tensor) -> Tensor:
     """Entropy of the normalized presences within a crystal minus that of their mean over the batch (SCAE).
 
     Small when each crystal uses few capsules and all crystals together use all of them.
@@ -19,9 +27,11 @@ def sparsity(presence: Tensor) -> Tensor:
     ----------
     presence
         (n_crystals, objects), not negative.
+    counted
+        (n_crystals,) weights of the crystals, summing to one.
     """
     within = presence / presence.sum(dim=1, keepdim=True).clamp(min=1e-9)
-    return entropy(within).mean() - entropy(within.mean(dim=0))
+    return counted @ entropy(within) - entropy(counted @ within)
 
 
 def entropy(probabilities: Tensor) -> Tensor:
@@ -29,9 +39,9 @@ def entropy(probabilities: Tensor) -> Tensor:
     return -(probabilities * torch.log(probabilities.clamp(min=1e-9))).sum(dim=-1)
 
 
-def likelihood_loss(parts: Parts, objects: Objects) -> Tensor:
-    """Mean over crystals of -log p of the parts' poses, each part weighted by its presence."""
-    return -(parts.presence * objects.log_likelihood).sum(dim=1).mean()
+def likelihood_loss(parts: Parts, objects: Objects, counted: Tensor) -> Tensor:
+    """Mean over crystals, by their weights, of -log p of the parts' poses, each part weighted by its presence."""
+    return -counted @ (parts.presence * objects.log_likelihood).sum(dim=1)
 
 
 def posterior_presence(parts: Parts, objects: Objects) -> Tensor:
@@ -39,7 +49,7 @@ def posterior_presence(parts: Parts, objects: Objects) -> Tensor:
     return (parts.presence[..., None] * objects.posterior[..., :-1]).sum(dim=1)
 
 
-def reconstruction_loss(logits: Tensor, fractions: Tensor) -> Tensor:
+def reconstruction_loss(logits: Tensor, fractions: Tensor, counted: Tensor) -> Tensor:
     """Cross entropy of the elements that parts tell with those of the atoms that formed them.
 
     Parameters
@@ -48,8 +58,10 @@ def reconstruction_loss(logits: Tensor, fractions: Tensor) -> Tensor:
         (n_crystals, parts, elements).
     fractions
         (n_crystals, parts, elements) weights of the elements in each part, summing to one; a target.
+    counted
+        (n_crystals,) weights of the crystals, summing to one.
     """
-    return -(fractions.detach() * logits.log_softmax(dim=-1)).sum(dim=-1).mean()
+    return -counted @ (fractions.detach() * logits.log_softmax(dim=-1)).sum(dim=-1).mean(dim=1)
 
 
 def gap_losses(size: Tensor, metal_logit: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:

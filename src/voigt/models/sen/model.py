@@ -13,7 +13,7 @@ from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
 from voigt.models.network import Network, Outputs, functional_rows
 from voigt.models.readout import assembled, bounded, readout_names
 from voigt.models.sen import losses
-from voigt.models.sen.capsules import POSE, ObjectCapsules, Objects, PartCapsules, Parts
+from voigt.models.sen.capsules import POSE, CompetingParts, ObjectCapsules, Objects, PartCapsules, Parts
 from voigt.models.sen.composition import Composition, Formula, formula_of
 from voigt.models.sen.environment import Environment, Loops, compiled_update, softmax_over_channels
 from voigt.models.sen.heads import SYSTEMS, CapsuleReadout, Scalar, SymmetryHead, gap_of
@@ -98,7 +98,8 @@ class SEN(Network):
             nn.Linear(2 * hypers.embedding, hypers.embedding),
             nn.SELU(),
         )
-        self.parts, self.objects = PartCapsules(hypers), ObjectCapsules(hypers)
+        self.parts = CompetingParts(hypers) if hypers.routing == "competition" else PartCapsules(hypers)
+        self.objects = ObjectCapsules(hypers)
         self.elements = nn.Linear(POSE + hypers.part_features, NUM_ELEMENTS) if hypers.reconstruction else None
         self.readouts = nn.ModuleDict(
             {name: CapsuleReadout(PROPERTIES[name], hypers, name == TWO_STAGES) for name in names}
@@ -120,8 +121,8 @@ class SEN(Network):
         self.system_weight.copy_(_class_weights(losses.system_index(groups), len(SYSTEMS)))
         self.group_weight.copy_(_class_weights(groups - 1, 230))
 
-    def internals(self, batch: CrystalBatch, record: bool = False) -> Internals:
-        """One pass, with the matrices of every stage if `record`."""
+    def internals(self, batch: CrystalBatch, record: bool = False, counted: Tensor | None = None) -> Internals:
+        """One pass, with the matrices of every stage if `record`; `counted` as in `CompetingParts`."""
         orbits, numbers = orbits_of(batch), batch.numbers[batch.representative]
         formula = formula_of(batch, orbits)
         composition, element_weights = self.composition(formula)
@@ -135,9 +136,15 @@ class SEN(Network):
         gate = softmax_over_channels(self.gate(composition)) * of_atoms.shape[1]
         state = self.normal_state(environment.state)
         crystal = self.crystal(torch.cat([of_atoms * gate, of_bonds, state], dim=1))
-        parts = self.parts(environment.atoms, crystal, orbits)
-        objects = self.objects(parts)
-        mean_object = (objects.presence[..., None] * objects.features).mean(dim=1)
+        if isinstance(self.parts, CompetingParts):
+            # Objects learn from the parts' likelihood alone and teach nothing: their losses cannot outweigh a property.
+            parts = self.parts(environment.atoms, orbits, counted)
+            objects = self.objects(parts.detached())
+            mean_object = (objects.presence[..., None] * objects.features).mean(dim=1).detach()
+        else:
+            parts = self.parts(environment.atoms, crystal, orbits)
+            objects = self.objects(parts)
+            mean_object = (objects.presence[..., None] * objects.features).mean(dim=1)
 
         def output(head: nn.Module) -> Scalar:
             if not isinstance(head, CapsuleReadout):
@@ -181,25 +188,28 @@ class SEN(Network):
 
     def training_pass(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Outputs, and weighted losses beside those of the properties."""
-        internals = self.internals(batch)
-        return self.outputs(internals), self._losses(internals, batch)
+        counted = losses.counted_crystals(batch)
+        internals = self.internals(batch, counted=counted)
+        return self.outputs(internals), self._losses(internals, batch, counted)
 
-    def _losses(self, internals: Internals, batch: CrystalBatch) -> Outputs:
+    def _losses(self, internals: Internals, batch: CrystalBatch, counted: Tensor) -> Outputs:
         hypers, parts, objects = self.hypers, internals.parts, internals.objects
         total: Outputs = {}
+        if parts.log_evidence is not None and hypers.clustering:
+            total["clustering"] = -hypers.clustering * (counted @ parts.log_evidence)
         if hypers.likelihood:
-            total["likelihood"] = hypers.likelihood * losses.likelihood_loss(parts, objects)
+            total["likelihood"] = hypers.likelihood * losses.likelihood_loss(parts, objects, counted)
         if hypers.prior_sparsity:
-            total["prior_sparsity"] = hypers.prior_sparsity * losses.sparsity(objects.presence)
+            total["prior_sparsity"] = hypers.prior_sparsity * losses.sparsity(objects.presence, counted)
         if hypers.posterior_sparsity:
             chosen = losses.posterior_presence(parts, objects)
-            total["posterior_sparsity"] = hypers.posterior_sparsity * losses.sparsity(chosen)
+            total["posterior_sparsity"] = hypers.posterior_sparsity * losses.sparsity(chosen, counted)
         if self.elements is not None:
             logits = self.elements(torch.cat([parts.pose, parts.features], dim=-1))
             numbers = batch.numbers[batch.representative]
             one_hot = nn.functional.one_hot(numbers, NUM_ELEMENTS).to(logits.dtype)
             fractions = internals.orbits.sum(parts.assignment[:, :, None] * one_hot[:, None])
-            total["reconstruction"] = hypers.reconstruction * losses.reconstruction_loss(logits, fractions)
+            total["reconstruction"] = hypers.reconstruction * losses.reconstruction_loss(logits, fractions, counted)
         if internals.metal is not None and TWO_STAGES in batch.targets:
             size, label = internals.scalars[TWO_STAGES].value, batch.targets[TWO_STAGES]
             metal, size = losses.gap_losses(size, internals.metal, label)

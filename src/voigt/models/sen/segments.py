@@ -54,6 +54,8 @@ class Orbits:
 
 def orbits_of(batch: CrystalBatch) -> Orbits:
     """Rows of a batch, in its precision."""
-    count = batch.orbit.bincount(minlength=len(batch.representative)).to(batch.cell.dtype)[:, None]
+    one = batch.cell.new_ones(len(batch.orbit))  # torch.bincount would wait for a device
+    count = batch.cell.new_zeros(len(batch.representative)).index_add(0, batch.orbit, one)[:, None]
+    count = count.clamp(min=1.0)  # a padded batch has orbits without atoms, which nothing counts
     share = count / batch.num_atoms[batch.orbit_crystal][:, None]
     return Orbits(batch.orbit_crystal, count, share, batch.num_crystals)
