@@ -164,10 +164,10 @@ def test_other_objects_are_refused(thing: Any) -> None:
         ("notes.txt", b"nothing to see\n", "unknown format"),
         ("POSCAR.gz", b"\x1f\x8b\x08\x00binary", "cannot be read as a structure file: Compressed file ended"),
         ("binary.xyz", bytes(range(256)), "are not a frame"),
-        ("half.json", b'{"lattice": ', "cannot be read as pymatgen JSON"),
+        ("half.json", b'{"lattice": ', "cannot be read as JSON"),
         ("other.json", b'{"a": 1}', "not a pymatgen Structure"),
         ("short.vasp", b"comment\n1.0\n", "cut short"),
-        ("bad.cif", b"data_x\nwhatever this is\n", "cannot be read as CIF"),
+        ("bad.cif", b"data_x\nwhatever this is\n", "holds no structure; CIF"),
         ("page.xml", b"<html></html>", "no finished ionic step"),
     ],
 )

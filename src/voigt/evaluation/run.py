@@ -70,7 +70,7 @@ def evaluate_model(
         Labeled files, see `read_labeled`.
     split
         "train", "val" or "test" as the crystals say in info key split, or "all". For a file that the model was trained
-        on with another kind of split, that split is made again.
+        on with another kind of split, that split is made again. Of a file that states none, "test" is every crystal.
     where
         Keep only crystals whose info key of this name is true.
     functional
@@ -104,11 +104,12 @@ def evaluate_model(
         parts = {
             name: [crystals[i] for i in members] for name, members in crystal_parts(path, crystals, model.card).items()
         }
-        chosen = crystals if split == "all" else parts.get(split, [])
+        undivided = split == "test" and set(parts) == {""}  # such as a vasprun.xml: nothing in it says what it is for
+        chosen = crystals if split == "all" or undivided else parts.get(split, [])
         if not chosen:
             known = ", ".join(sorted(f"{name or 'none'} ({len(members)})" for name, members in parts.items()))
             raise TargetError(f"{path} has no crystal in split '{split}'; it has {known}; choose one or --split all")
-        notes.append(_data_note(path, model, where, split, len(chosen)))
+        notes.append(_data_note(path, model, where, "not stated, all crystals" if undivided else split, len(chosen)))
         notes += _other_functionals(model, chosen)
         predicted = _predict(model, chosen, names, allow_unseen, failures, advance)
         scored += predicted
@@ -199,7 +200,9 @@ def _predict(
     for functional in dict.fromkeys(crystal.functional for crystal in crystals):
         members = [i for i, crystal in enumerate(crystals) if crystal.functional == functional]
         requested = functional if functional in model.hypers.functionals else None
-        settings = Settings(properties=tuple(names), functional=requested, allow_unseen=allow_unseen)
+        settings = Settings(
+            properties=tuple(names), functional=requested, allow_unseen=allow_unseen, check_domain=False
+        )
         chosen = [crystals[i] for i in members]
         inputs = (InputStructure(crystal.source, i, crystal.id, crystal.atoms) for i, crystal in enumerate(chosen))
         for index, result in zip(members, predict_structures(inputs, model, settings), strict=True):

@@ -10,14 +10,21 @@ import numpy as np
 from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
+from voigt.structures.cells import MAXIMUM_ATOMS, MAXIMUM_POSITION, cell_faults, cofactors, determinant, short_vectors
+from voigt.structures.pairs import periodic_pairs
+
 MINIMUM_SEPARATION = 0.5
 """Angstrom; the shortest bond of all, in H2, has 0.74."""
-MINIMUM_VOLUME = 1.0
-"""Angstrom^3 per atom; solid hydrogen has 1 at several hundred GPa."""
 OCCUPANCY_TOLERANCE = 1e-3
 """Occupancies are printed with three digits or more."""
 DIRECT_ATOMS = 200
 """Up to here all pairs by numpy are faster than a neighbor list (4 to 16 times for 2 to 128 atoms)."""
+CROWD = 250
+"""Most atoms in a cube of `CROWD_EDGE`, that is 2 per Angstrom^3; diamond has 22."""
+CROWD_EDGE = 5.0
+"""Angstrom; about the cutoff of the networks, whose work grows with the number of neighbors."""
+HEAP = 8
+"""Most atoms looked at in a cube across which it is half an Angstrom, lest their pairs be counted by the million."""
 
 
 def problems(atoms: ase.Atoms) -> list[str]:
@@ -49,30 +56,28 @@ def problems(atoms: ase.Atoms) -> list[str]:
     if not finite_positions:
         bad = int(np.flatnonzero(~np.isfinite(positions).all(axis=1))[0])
         faults.append(f"the position of atom {bad} ({_symbol(atoms, bad)}) is not finite; remove the NaN or infinity")
-    if not np.isfinite(cell).all():
-        faults.append("the cell is not finite; remove the NaN or infinity from the lattice vectors")
-        return faults
+    elif (far := float(np.abs(positions).max())) > MAXIMUM_POSITION:
+        faults.append(f"has an atom {far:.3g} Angstrom from the origin; give positions in Angstrom, inside the cell")
+    if len(atoms) > MAXIMUM_ATOMS:
+        faults.append(f"holds {len(atoms)} atoms, more than {MAXIMUM_ATOMS}; give a smaller cell of the crystal")
     if not cell.any():
         faults.append('has no cell; add Lattice="ax ay az bx by bz cx cy cz" and pbc="T T T"')
         return faults
     if not atoms.pbc.all():
         flags = " ".join("T" if periodic else "F" for periodic in atoms.pbc)
         faults.append(f'is not periodic in three dimensions (pbc="{flags}"); set pbc="T T T" if it is a crystal')
-    volume = abs(_determinant(_cofactors(cell), cell)) / len(atoms)
-    if volume < MINIMUM_VOLUME:
-        faults.append(
-            f"has a cell of {volume:.3g} Angstrom^3 per atom, less than {MINIMUM_VOLUME:g}; "
-            "give three independent lattice vectors, in Angstrom"
-        )
-    elif finite_positions:
-        faults += _close_atoms(atoms)
-    return faults
+    bounds = cell_faults(cell, len(atoms))
+    if not bounds and finite_positions and far <= MAXIMUM_POSITION and len(atoms) <= MAXIMUM_ATOMS:
+        bounds = _close_atoms(atoms)
+    return faults + bounds
 
 
 def unknown_element(symbol: str) -> str:
     """One sentence on a symbol that is no element, with the usual cause."""
     if symbol in ("D", "T"):
         return f"unknown element '{symbol}'; write H, whose response is that of its isotopes"
+    if symbol.capitalize() != symbol and symbol.capitalize() in chemical_symbols[1:]:
+        return f"unknown element '{symbol}'; write {symbol.capitalize()}"
     if symbol.startswith("X"):
         return f"unknown element '{symbol}'; replace the dummy atom by an element or remove it"
     return f"unknown element '{symbol}'; use a symbol of the periodic table, such as Na or O"
@@ -112,9 +117,13 @@ def _is_partial(share: object) -> bool:
 
 
 def _close_atoms(atoms: ase.Atoms) -> list[str]:
-    i, j, distance = close_pairs(atoms.positions, atoms.cell.array, MINIMUM_SEPARATION)
+    chosen, crowded = _heaps(atoms)
+    if crowded is not None:
+        return [crowded]
+    i, j, distance = close_pairs(atoms.positions[chosen], atoms.cell.array, MINIMUM_SEPARATION)
     if len(i) == 0:
         return []
+    i, j = chosen[i], chosen[j]
     nearest = int(np.argmin(distance))
     first, second = sorted((int(i[nearest]), int(j[nearest])))
     pair = f"atoms {first} ({_symbol(atoms, first)}) and {second} ({_symbol(atoms, second)})"
@@ -126,6 +135,39 @@ def _close_atoms(atoms: ase.Atoms) -> list[str]:
         f"{pair} are {distance[nearest]:.3f} Angstrom apart{more}, closer than {MINIMUM_SEPARATION:g}; "
         "remove the duplicate atoms or correct the cell"
     ]
+
+
+def _heaps(atoms: ase.Atoms) -> tuple[NDArray[np.int64], str | None]:
+    """Atoms among which to look for close pairs, few of each heap; or what is wrong where too many are close together.
+
+    Pairs of n atoms in one place are n squared, more than memory holds.
+    """
+    every = np.arange(len(atoms))
+    if len(atoms) <= DIRECT_ATOMS:
+        return every, None
+    cell = short_vectors(atoms.cell.array)[1]
+    fractional = atoms.positions @ np.linalg.inv(cell)
+    places = (fractional - np.floor(fractional)) @ cell
+    order, rank = _by_cube(places, MINIMUM_SEPARATION / math.sqrt(3))
+    if rank.max() >= HEAP:
+        return np.sort(order[rank < HEAP]), None
+    order, rank = _by_cube(places, CROWD_EDGE)
+    if (most := int(rank.max()) + 1) <= CROWD:
+        return every, None
+    return every, (
+        f"has {most} atoms within {CROWD_EDGE:g} Angstrom of atom {order[rank.argmax()]}, more than {CROWD}; "
+        "correct the positions or the cell"
+    )
+
+
+def _by_cube(places: NDArray[np.float64], edge: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Atoms cube by cube, and the rank of each in its cube."""
+    cubes = np.floor(places / edge).astype(np.int64)
+    cubes -= cubes.min(axis=0)
+    order = np.lexsort(cubes.T)
+    changes = np.concatenate([[True], np.any(cubes[order][1:] != cubes[order][:-1], axis=1)])
+    starts = np.maximum.accumulate(np.where(changes, np.arange(len(order)), 0))
+    return order, np.arange(len(order)) - starts
 
 
 def close_pairs(
@@ -147,8 +189,8 @@ def close_pairs(
     i, j, distance
         (n_pairs,) each; order and repetition of pairs are not defined.
     """
-    cofactors = _cofactors(cell)
-    inverse = np.array(cofactors).T / _determinant(cofactors, cell)
+    faces = cofactors(cell)
+    inverse = np.array(faces).T / determinant(faces, cell)
     fractional = positions @ inverse
     fractional -= np.floor(fractional)
     # Columns of the inverse are the reciprocal vectors; their lengths are one over the heights of the cell.
@@ -164,24 +206,5 @@ def close_pairs(
         close.flat[:: len(positions) + 1] = False
         i, j = close.nonzero()
         return i, j, np.sqrt(squared[i, j])
-    from vesin import NeighborList
-
-    i, j, distance = NeighborList(cutoff=cutoff, full_list=False, n_threads=1).compute(
-        points=fractional @ cell, box=np.ascontiguousarray(cell, dtype=np.float64), periodic=True, quantities="ijd"
-    )
-    return i.astype(np.int64), j.astype(np.int64), distance
-
-
-def _cofactors(cell: NDArray[np.float64]) -> list[list[float]]:
-    """Rows b x c, c x a, a x b: numpy's determinant and inverse of one 3x3 matrix take ten times as long."""
-    (ax, ay, az), (bx, by, bz), (cx, cy, cz) = cell.tolist()
-    return [
-        [by * cz - bz * cy, bz * cx - bx * cz, bx * cy - by * cx],
-        [cy * az - cz * ay, cz * ax - cx * az, cx * ay - cy * ax],
-        [ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx],
-    ]
-
-
-def _determinant(cofactors: list[list[float]], cell: NDArray[np.float64]) -> float:
-    (ax, ay, az), (x, y, z) = cell[0].tolist(), cofactors[0]
-    return float(ax * x + ay * y + az * z)
+    pairs = periodic_pairs(fractional @ cell, cell, cutoff)
+    return pairs.first, pairs.second, pairs.distance

@@ -10,7 +10,8 @@ from typing import TypeAlias
 from voigt.notes import Failure
 from voigt.structures.checks import problems
 from voigt.structures.inputs import Input
-from voigt.structures.readers.failures import explain
+from voigt.structures.readers.failures import explain, printable
+from voigt.text import one_line, plain_id
 
 Entry: TypeAlias = tuple[Input, str]
 """An input with its place, and the id that it gets if its file gives none."""
@@ -59,7 +60,7 @@ def settled(entries: Iterable[Entry], places: bool = True) -> Iterator[Input]:
     for parsed, default in entries:
         structure = check(parsed)
         named = structure.id != ""
-        identity = _encodable(structure.id or default)
+        identity = plain_id(structure.id or default)
         digest = first = _digest(identity)
         if named and taken.get(digest):
             problem = f"duplicate id '{identity}'{taken[digest]}"
@@ -75,8 +76,8 @@ def settled(entries: Iterable[Entry], places: bool = True) -> Iterator[Input]:
             identity, numbers[first] = f"{identity}-{count}", count
         if digest not in taken:
             taken[digest] = _duplicate(structure, places) if named else ""
-        structure = replace(structure, id=identity, source=_encodable(structure.source))
-        yield replace(structure, problem=_encodable(structure.problem)) if isinstance(structure, Failure) else structure
+        structure = replace(structure, id=identity, source=one_line(structure.source))
+        yield replace(structure, problem=printable(structure.problem)) if isinstance(structure, Failure) else structure
 
 
 def _duplicate(first: Input, places: bool) -> str:
@@ -87,8 +88,3 @@ def _duplicate(first: Input, places: bool) -> str:
 
 def _digest(identity: str) -> int:
     return int.from_bytes(blake2b(identity.encode(), digest_size=8).digest(), "little")
-
-
-def _encodable(text: str) -> str:
-    """`text` without the halves of characters that names of files and JSON can hold, but no table."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()

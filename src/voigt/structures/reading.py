@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -17,9 +18,11 @@ from voigt.errors import InputError
 from voigt.notes import Failure
 from voigt.structures.inputs import Input
 from voigt.structures.intake import Entry, placed, settled
+from voigt.structures.readers.documents import atoms_of_entry
 from voigt.structures.readers.failures import attempt, guard
-from voigt.structures.readers.formats import bare_name, is_structure_file, parse_file, parse_stream
-from voigt.structures.readers.pymatgen_json import LABEL, atoms_from_dict
+from voigt.structures.readers.formats import is_structure_file, parse_file, parse_stream
+from voigt.structures.readers.pymatgen_json import LABEL
+from voigt.structures.readers.recognition import bare_name
 
 MEMORY = "<memory>"
 """`InputStructure.source` of structures that come from no file."""
@@ -44,10 +47,11 @@ def read(inputs: Inputs) -> Iterator[Input]:
     Parameters
     ----------
     inputs
-        A path (CIF, POSCAR, extended XYZ, vasprun.xml (last ionic step), ASE database, pymatgen JSON, one or one a
-        line; all but databases also packed by gzip, bzip2 or xz), "-" for standard input, a folder of such files, an
-        ase.Atoms, a pymatgen Structure or its `as_dict()`, or an iterable of any of these. Files are opened when
-        their turn comes; extended XYZ, JSON lines and databases are read structure by structure.
+        A path (CIF, POSCAR, extended XYZ, vasprun.xml and other outputs (last ionic step), inputs of many codes, ASE
+        databases and trajectories, JSON; see the page "Files"; all but databases also packed by gzip, bzip2 or xz), "-"
+        for standard input, a folder of such files, an ase.Atoms, a pymatgen Structure or its `as_dict()`, or an
+        iterable of any of these. Files are opened when their turn comes; extended XYZ, trajectories, JSON lines and
+        databases are read structure by structure.
 
     Returns
     -------
@@ -164,4 +168,9 @@ def _entries(items: Iterable[Source], several: bool) -> Iterator[Entry]:
 def _atoms_of(item: ase.Atoms | SupportsAsDict | Mapping[str, Any]) -> ase.Atoms:
     if isinstance(item, ase.Atoms):
         return item
-    return atoms_from_dict(item if isinstance(item, Mapping) else item.as_dict())
+    if isinstance(item, Mapping):
+        return atoms_of_entry(item)
+    with warnings.catch_warnings():  # of pymatgen, on a charge that differs from the sum of oxidation states
+        warnings.simplefilter("ignore")
+        document = item.as_dict()
+    return atoms_of_entry(document)

@@ -101,7 +101,7 @@ def test_a_broken_document_keeps_its_name(tmp_path: Path) -> None:
 
 
 def test_ase_database_knows_its_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voigt.structures.readers.ase_formats.ROWS_AT_ONCE", 3)
+    monkeypatch.setattr("voigt.structures.readers.database.ROWS_AT_ONCE", 3)
     path = tmp_path / "salts.db"
     with ase.db.connect(path) as database:
         for number in range(12):

@@ -50,7 +50,7 @@ def test_formats_agree_with_ase(tmp_path: Path, name: str, kind: str) -> None:
     expected = ase.io.read(path, format=kind) if kind != "db" else ase.db.connect(path, type="db").get_atoms(1)
     structure = only(read(path))
     assert same_crystal(good(structure), expected)
-    assert np.array_equal(good(structure).positions, expected.positions)
+    np.testing.assert_allclose(good(structure).positions, expected.positions, rtol=0, atol=1e-12)
     assert (structure.source, structure.index, structure.id) == (str(path), 0, path.stem)
     assert same_crystal(read_one(str(path)), expected)
 
@@ -266,10 +266,10 @@ def cif(sites: str, columns: str = "_atom_site_occupancy") -> str:
 @pytest.mark.parametrize(
     ("sites", "shown"),
     [
-        ("A1 Na 0 0 0 1.0\nB1 Cl 0.5 0.5 0.5 0.8", "site 1 (Cl 0.8)"),
-        ("A1 Na 0 0 0 0.6\nA2 K 0 0 0 0.4\nB1 Cl 0.5 0.5 0.5 1", "site 0 (Na 0.6, K 0.4)"),
+        ("A1 Na 0 0 0 1.0\nB1 Cl 0.5 0.5 0.5 0.8", "site B1 (Cl 0.8)"),
+        ("A1 Na 0 0 0 0.6\nA2 K 0 0 0 0.4\nB1 Cl 0.5 0.5 0.5 1", "site A1 (Na 0.6, K 0.4)"),
         # one site listed through two symmetry-equivalent positions
-        ("A1 Na 0 0.5 0.5 1\nA2 K 0.5 0 0.5 1\nB1 Cl 0 0 0 1", "site 1 (Na 1.0, K 1.0)"),
+        ("A1 Na 0 0.5 0.5 1\nA2 K 0.5 0 0.5 1\nB1 Cl 0 0 0 1", "site A1 (Na 1.0, K 1.0)"),
     ],
 )
 def test_partial_occupancies_of_cif(tmp_path: Path, sites: str, shown: str) -> None:
@@ -282,7 +282,7 @@ def test_two_elements_on_one_site_without_occupancies(tmp_path: Path) -> None:
     """ASE drops the second in silence."""
     path = tmp_path / "alloy.cif"
     path.write_text(cif("A1 Na 0 0 0\nA2 K 0 0 0\nB1 Cl 0.5 0.5 0.5", columns=""))
-    assert "site 1 (Na 1.0, K 1.0)" in trouble(only(read(path)))
+    assert "site A1 (Na 1.0, K 1.0)" in trouble(only(read(path)))
     path.write_text(cif("A1 Na 0 0 0\nA2 Na 1 0 0\nB1 Cl 0.5 0.5 0.5", columns=""))
     assert read_one(path).get_chemical_formula() == "ClNa"
 
@@ -314,7 +314,10 @@ Direct
     [
         ("Cs Cl Br", "1 1", "names 3 elements in line 6 but 2 numbers in line 7"),
         ("Cs Qq", "1 1", "unknown element 'Qq'"),
-        ("Cs Cl", "1 2", "cannot be read as POSCAR"),
+        ("Cs Cl", "1 2", "promises 3 atoms in line 7, but 2 lines follow"),
+        ("CS CL", "1 1", "unknown element 'CS'; write Cs"),
+        ("Cs Cl", "1 x", "not whole ('1 x')"),
+        ("Cs Cl", "1 1000000000000", "promises 1000000000001 atoms"),
         ("D Cl", "1 1", "write H"),
         ("", "", "no elements or numbers"),
     ],
@@ -359,12 +362,29 @@ def test_unusual_poscars_are_what_ase_reads_too(tmp_path: Path, old: str, new: s
     np.testing.assert_array_equal(atoms.positions, expected.positions)
 
 
-def test_poscar_of_vasp_4_finds_its_potcar(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("comment", "formula"),
+    [
+        ("Cs Cl", "ClCs"),
+        ("CsCl", "ClCs"),
+        ("Cs1Cl1", "ClCs"),
+        ("primitive cell", None),
+        ("Cs", None),
+        ("Cs Cl at 300 K", None),
+        ("CsCl2", None),
+    ],
+)
+def test_poscar_of_vasp_4_names_its_elements_in_the_first_line_or_not(
+    tmp_path: Path, comment: str, formula: str | None
+) -> None:
+    """What lies beside the file is not looked at."""
     path = tmp_path / "POSCAR"
-    path.write_text(POSCAR.replace("{symbols}\n", "").format(counts="1 1"))
-    assert "cannot be read as POSCAR" in trouble(only(read(path)))
-    (tmp_path / "POTCAR").write_text("   TITEL  = PAW_PBE Cs_sv 08Apr2002\n   TITEL  = PAW_PBE Cl 06Sep2000\n")
-    assert read_one(path).get_chemical_formula() == "ClCs"
+    path.write_text(POSCAR.replace("{symbols}\n", "").replace("comment", comment).format(counts="1 1"))
+    (tmp_path / "POTCAR").write_text("   TITEL  = PAW_PBE Na 08Apr2002\n   TITEL  = PAW_PBE F 06Sep2000\n")
+    if formula is None:
+        assert "write them above the numbers of atoms (line 6)" in trouble(only(read(path)))
+    else:
+        assert read_one(path).get_chemical_formula() == formula
 
 
 # ---- packed files, JSON lines
@@ -414,13 +434,13 @@ def test_folders_hold_packed_files_and_lines_of_structures(tmp_path: Path) -> No
     assert [is_sound(structure) for structure in structures] == [True] * 5 + [False]
 
 
-def test_packed_databases_are_named_as_such(tmp_path: Path) -> None:
+def test_packed_databases_are_read_where_they_are_text(tmp_path: Path) -> None:
     for name in ("rows.db", "rows.json"):
         with ase.db.connect(tmp_path / name) as database:
             database.write(wurtzite())
-        packed = tmp_path / f"{name}.gz"
-        packed.write_bytes(gzip.compress((tmp_path / name).read_bytes()))
-        assert "give the unpacked file" in trouble(only(read(packed)))
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+    assert "give the unpacked file" in trouble(only(read(tmp_path / "rows.db.gz")))
+    assert same_crystal(read_one(tmp_path / "rows.json.gz"), wurtzite())
 
 
 def test_a_text_without_end_is_not_held_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,16 +112,21 @@ def compare(atoms: ase.Atoms, found: Operations, symprec: float = SYMPREC) -> No
     group = found.group
     assert (group.number, group.international) == (dataset.number, dataset.international)
     assert group.point_group == dataset.pointgroup
-    assert len(found.rotations) == len(dataset.rotations)
+    copies = len(found.sites) // len(np.unique(found.sites))
+    assert copies * len(found.rotations) == len(dataset.rotations)
     exact = np.linalg.inv(cell.T) @ found.rotations @ cell.T
     rotations = np.rint(exact).astype(int)
     np.testing.assert_allclose(exact, rotations, atol=1e-6)
     seen = set()
     for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
-        same = np.flatnonzero((rotations == rotation).all(axis=(1, 2)))
-        apart = positions @ rotation.T + translation - positions[found.permutations[same]]
-        apart = np.linalg.norm((apart - np.rint(apart)) @ cell, axis=-1).max(axis=-1)
-        seen |= set(same[apart < 2 * symprec].tolist())
+        (same,) = np.flatnonzero((rotations == rotation).all(axis=(1, 2))).tolist()
+        # Each atom lands on one that some translation inside the cell brings to the image of ours.
+        moved = (positions @ rotation.T + translation)[:, None] - positions
+        lands = np.linalg.norm((moved - np.rint(moved)) @ cell, axis=-1).argmin(axis=1)
+        apart = (positions @ rotation.T + translation) - positions[lands]
+        assert np.linalg.norm((apart - np.rint(apart)) @ cell, axis=-1).max() < 2 * symprec
+        assert np.array_equal(found.sites[lands], found.sites[found.permutations[same]])
+        seen.add(same)
     assert len(seen) == len(rotations)
 
 

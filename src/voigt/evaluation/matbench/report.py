@@ -20,6 +20,7 @@ from voigt.evaluation.report import estimate_cells, write_pages, write_parity
 from voigt.evaluation.scored import Scored
 from voigt.files import atomic_write, make_folder
 from voigt.tensors.properties import get_property
+from voigt.text import csv_cell
 from voigt.writers.markdown import number, table
 
 _SYSTEMS = CRYSTAL_SYSTEMS[::-1]
@@ -176,7 +177,7 @@ def _lines(result: MatbenchEvaluation) -> Iterator[list[object]]:
     columns = (rows.mbid, rows.mp_id, rows.label, result.predicted, rows.fold, result.system)
     for mbid, mp_id, label, predicted, fold, system in zip(*columns, strict=True):
         value = float(predicted) if np.isfinite(predicted) else ""
-        yield [str(mbid), str(mp_id), float(label), value, int(fold), str(system)]
+        yield [csv_cell(str(mbid)), csv_cell(str(mp_id)), float(label), value, int(fold), str(system)]
 
 
 def _scored(result: MatbenchEvaluation) -> Iterator[Scored]:

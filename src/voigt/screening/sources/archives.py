@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,10 +16,15 @@ from voigt.errors import InputError
 from voigt.structures.inputs import Input
 from voigt.structures.intake import Entry, placed
 from voigt.structures.readers.failures import explain, unreadable
-from voigt.structures.readers.formats import bare_name, format_of_name, holds_structures, parse_bytes
-from voigt.structures.readers.packing import LOOK_AHEAD, unpacked
+from voigt.structures.readers.formats import parse_bytes, shows_structures
+from voigt.structures.readers.packing import LOOK_AHEAD, check_ratio, unpacked
+from voigt.structures.readers.recognition import bare_name, format_of_name, may_hold_structures
 
 _TAR = (".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tar.gz", ".tar.bz2", ".tar.xz")
+MOST_MEMBERS = 5_000_000
+"""Members of a zip archive, whose list is held in memory."""
+MOST_HEADER = 1 << 22
+"""Bytes of the name and the other remarks on one member of a tar archive."""
 _MAGIC_PLACE = 257  # where the header of a tar archive says "ustar"
 
 Member = tuple[str, Callable[[], Any]]  # name of a regular file in an archive, and a function that opens it
@@ -54,10 +60,9 @@ def archive_entries(path: Path, kind: str, name: str) -> Iterator[Entry]:
         for member, open_member in _tar_members(path) if kind == "tar" else _zip_members(path):
             seen += 1
             inner = _inner_path(member)
-            promised = None if inner is None else format_of_name(inner)
-            if inner is not None and promised is not None:
+            if inner is not None and may_hold_structures(inner):
                 label = (inner.parent / bare_name(inner)).as_posix()
-                yield from placed(_parse(open_member, promised), f"{path}!/{inner.as_posix()}", label)
+                yield from placed(_parse(open_member, inner), f"{path}!/{inner.as_posix()}", label)
     except Exception as error:  # each kind of packing has errors of its own
         failure = unreadable(f"{explain(error, f'a {kind} archive')} (after {seen} members)")
         yield replace(failure, source=str(path), index=seen), f"{name}:{seen}"
@@ -71,21 +76,44 @@ def _inner_path(member: str) -> PurePosixPath | None:
     return PurePosixPath(*parts)
 
 
-def _parse(open_member: Callable[[], Any], promised: str) -> Iterator[Input]:
+def _parse(open_member: Callable[[], Any], name: PurePosixPath) -> Iterator[Input]:
     """Structures of a member; none if only its name is that of a structure file."""
     try:
         with open_member() as stream, unpacked(stream) as content:
-            if holds_structures(promised, content):
-                yield from parse_bytes(content, promised)
+            if shows_structures(name, content):
+                yield from parse_bytes(content, name)
     except Exception as error:  # broken packing, a password, a method of packing that Python lacks
         yield unreadable(explain(error, "a structure file"))
 
 
 def _zip_members(path: Path) -> Iterator[Member]:
+    _check_size_of_list(path)
     with zipfile.ZipFile(path) as archive:
         for info in archive.infolist():
             if not info.is_dir():
-                yield info.filename, partial(archive.open, info)
+                yield info.filename, partial(_open_zipped, archive, info)
+
+
+def _open_zipped(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Any:
+    if info.flag_bits & 1:
+        raise InputError("is encrypted; unpack the archive with its password")
+    check_ratio(info.file_size, info.compress_size)
+    return archive.open(info)
+
+
+def _check_size_of_list(path: Path) -> None:
+    """Refuse a list of members that memory should not hold; its end says how long it is."""
+    with path.open("rb") as stream:
+        end = stream.seek(0, io.SEEK_END)
+        stream.seek(max(0, end - (1 << 16) - 128))
+        tail = stream.read()
+    place = tail.rfind(b"PK\5\6")
+    size = int.from_bytes(tail[place + 12 : place + 16], "little") if place >= 0 else 0
+    if size == 0xFFFFFFFF:
+        place = tail.rfind(b"PK\6\6")
+        size = int.from_bytes(tail[place + 40 : place + 48], "little") if place >= 0 else 0
+    if size > MOST_MEMBERS * 46:  # bytes that a member takes at least
+        raise InputError(f"has more than {MOST_MEMBERS} members; split it")
 
 
 class _Forward:
@@ -95,8 +123,12 @@ class _Forward:
         self._content = content
         self._place = 0
         self.last = b""
+        self.most = sys.maxsize
+        """Bytes that one call may ask for, limited while headers are read."""
 
     def read(self, size: int) -> bytes:
+        if size > self.most:
+            raise InputError(f"has a header of {size} bytes; pack the archive again")
         self.last = self._content.read(size)
         self._place += len(self.last)
         return self.last
@@ -112,14 +144,28 @@ class _Forward:
             pass
 
 
+def _next_header(archive: tarfile.TarFile, stream: _Forward) -> tarfile.TarInfo | None:
+    stream.most = max(MOST_HEADER, LOOK_AHEAD)
+    try:
+        return archive.next()
+    finally:
+        stream.most = sys.maxsize
+
+
+def _open_tarred(archive: tarfile.TarFile, member: tarfile.TarInfo) -> Any:
+    if member.issparse():
+        raise InputError("is stored as a file with holes; pack the archive again without --sparse")
+    return archive.extractfile(member)
+
+
 def _tar_members(path: Path) -> Iterator[Member]:
     with path.open("rb", buffering=0) as raw, unpacked(raw) as content:
         stream: Any = _Forward(content)
         with tarfile.open(fileobj=stream, mode="r:") as archive:
-            while (member := archive.next()) is not None:
+            while (member := _next_header(archive, stream)) is not None:
                 archive.members.clear()  # type: ignore[attr-defined]  # or they would pile up
                 if member.isreg():
-                    yield member.name, partial(archive.extractfile, member)
+                    yield member.name, partial(_open_tarred, archive, member)
         # tarfile takes a header that is cut off or broken for the end, which is a block of zeros.
         if stream.last.count(0) != tarfile.BLOCKSIZE:
             raise InputError("breaks off; fetch or pack the archive again")

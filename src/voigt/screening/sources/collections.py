@@ -21,10 +21,11 @@ from voigt.screening.sources.optimade import Patience, is_query, open_query, opt
 from voigt.screening.sources.parquet import count_rows, parquet_entries
 from voigt.structures.inputs import Input
 from voigt.structures.intake import Entry, placed, settled
-from voigt.structures.readers import ase_formats
+from voigt.structures.readers import database
 from voigt.structures.readers.failures import guard
-from voigt.structures.readers.formats import bare_name, format_of_name, is_structure_file, parse_bytes, parse_file
+from voigt.structures.readers.formats import is_structure_file, parse_bytes, parse_file
 from voigt.structures.readers.packing import unpacked
+from voigt.structures.readers.recognition import bare_name, format_of_name, may_hold_structures
 
 LABEL = "a structure file"
 _TABLES = (".parquet", ".pq")
@@ -124,7 +125,7 @@ def _file(text: str, path: Path) -> Collection:
 
 def _count_database(path: Path) -> int | None:
     try:
-        return ase_formats.count_rows(path)
+        return database.count_rows(path)
     except (InputError, DatabaseError):
         return None  # the reader of databases says why
 
@@ -156,7 +157,7 @@ def _folder(text: str, path: Path) -> Collection:
         for inner in _walk(path, PurePosixPath()):
             if inner.suffix.lower() in _TABLES:
                 tables.append(inner)
-            elif format_of_name(inner) is not None:
+            elif may_hold_structures(inner):
                 has_structures = True
             else:
                 continue

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 from voigt import __version__
 from voigt.errors import InputError
 from voigt.structures.intake import Entry
-from voigt.structures.readers.failures import load_json
+from voigt.structures.readers.failures import load_json, printable
 from voigt.structures.readers.optimade import FIELDS, parse_entry
 
 PAGE = 100  # structures requested at once; servers may give fewer
@@ -191,7 +191,7 @@ def _next_url(page: Mapping[str, Any], url: str) -> str | None:
     except ValueError:
         is_page = False
     if not is_page:
-        raise _NoAnswer(f"the server leads to '{str(link)[:80]}', which is no page")
+        raise _NoAnswer(f"the server leads to '{printable(str(link)[:80])}', which is no page")
     return following
 
 
@@ -206,7 +206,9 @@ def _refusal(error: HTTPError) -> str:
     except (OSError, HTTPException, ValueError):
         details = ""
     hint = "; correct the filter" if error.code == 400 else ""
-    return f"the server answers {error.code} {error.reason}" + (f" ({details})" if details else "") + hint
+    return (
+        f"the server answers {error.code} {printable(str(error.reason))}" + (f" ({details})" if details else "") + hint
+    )
 
 
 def _details(page: Any) -> str:
@@ -217,4 +219,4 @@ def _details(page: Any) -> str:
         for entry in (errors if isinstance(errors, list) else [])
         if isinstance(entry, Mapping)
     ]
-    return " ".join(" ".join(filter(None, details)).split())[:300]
+    return printable(" ".join(filter(None, details))[:300])

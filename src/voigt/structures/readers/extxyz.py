@@ -16,9 +16,10 @@ from ase.data import atomic_numbers
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import ID_KEYS, Input, InputStructure, id_in
-from voigt.structures.readers.failures import attempt, unreadable
+from voigt.structures.readers.failures import attempt, shallow, unreadable
 
 LABEL = "extended XYZ"
+_MOST_DIGITS = 20
 _PROPERTIES = re.compile(r'(?:^|\s)Properties=["\']?([^\s"\']+)')
 _ID = re.compile(r"(?:^|\s)(" + "|".join(ID_KEYS) + r""")=("[^"]*"|'[^']*'|[^\s"'{\[]+)""")
 
@@ -83,7 +84,8 @@ def read_extxyz(lines: Iterable[str]) -> Iterator[Input]:
 
 def _lone_integer(line: str) -> int | None:
     text = line.strip()
-    return int(text) if text.isascii() and text.isdigit() else None
+    # Python reads no number of thousands of digits; one that is too large is as wrong as a longer one.
+    return int(text[:_MOST_DIGITS]) if text.isascii() and text.isdigit() else None
 
 
 def _starts_structure(source: _Lines) -> bool:
@@ -181,7 +183,8 @@ def _is_row_like(source: _Lines, row: str) -> bool:
 def _parse_comment(comment: str) -> dict[str, Any]:
     from ase.io.extxyz import key_val_str_to_dict
 
-    info: dict[str, Any] = key_val_str_to_dict(comment)
+    with shallow():  # comments may hold JSON
+        info: dict[str, Any] = key_val_str_to_dict(comment)
     if any(key in info and not isinstance(info[key], str) for key in ID_KEYS):
         # ASE makes numbers of ids: 0012 would come back as 12, 1e5 as 100000.0.
         info.update((key, value.strip("\"'")) for key, value in _ID.findall(comment))

@@ -3,50 +3,74 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import ase
 import numpy as np
 from ase.data import atomic_numbers
 
 from voigt.errors import InputError
+from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import Input
 from voigt.structures.readers.failures import attempt
 
 
-class _NamedText(io.StringIO):
-    """ASE looks for a POTCAR beside the POSCAR whose elements it lacks, and needs the name for that."""
+def read_poscar(text: str) -> Iterator[Input]:
+    """The one structure of a POSCAR or CONTCAR.
 
-    def __init__(self, text: str, name: str) -> None:
-        super().__init__(text)
-        self.name = name
+    Elements of VASP 4, which line 6 does not name, are taken from the first line if it holds them and nothing else.
+    No other file is looked at.
+    """
+    yield attempt(lambda: _atoms(text), "POSCAR")
 
 
-def read_poscar(text: str, name: str) -> Iterator[Input]:
-    """The one structure of a POSCAR or CONTCAR; `name` is its path, beside which a POTCAR may lie."""
+def _atoms(text: str) -> ase.Atoms:
+    lines = text.split("\n")
+    while lines and not lines[-1].strip():
+        lines.pop()
+    if len(lines) > 5 and lines[5].split()[:1] and lines[5].split()[0].isdecimal():
+        lines.insert(5, _symbols_of_comment(lines[0], lines[5].split("!")[0].split()))
+    if len(lines) < 8:
+        raise InputError("is cut short: a POSCAR has at least 8 lines; complete it")
+    symbols, counts = lines[5].split("!")[0].split(), lines[6].split("!")[0].split()
+    if not symbols or not counts:
+        raise InputError("has no elements or numbers in lines 6 and 7; give both, as VASP 5 does")
+    if len(symbols) != len(counts):
+        numbers = f"{len(symbols)} elements in line 6 but {len(counts)} numbers in line 7"
+        raise InputError(f"names {numbers}; make them agree")
+    # VASP may write the names and digests of potentials, such as Na_pv/6a2f546d.
+    symbols = [symbol.split("/")[0].split("_")[0] for symbol in symbols]
+    unknown = [symbol for symbol in symbols if symbol not in atomic_numbers]
+    if unknown:
+        raise InputError(unknown_element(unknown[0]))
+    if not all(count.isdecimal() for count in counts):
+        raise InputError(f"has numbers of atoms in line 7 that are not whole ('{lines[6].strip()[:60]}'); correct them")
+    total = sum(int(count[:18]) for count in counts)
+    if total > len(lines) - 8:
+        raise InputError(f"promises {total} atoms in line 7, but {len(lines) - 8} lines follow; complete it")
+    return _simple(lines, symbols, counts) or _by_ase(lines, total)
 
-    def build() -> ase.Atoms:
-        lines = text.splitlines()
-        if len(lines) < 8:
-            raise InputError("is cut short: a POSCAR has at least 8 lines; complete it")
-        symbols, counts = lines[5].split(), lines[6].split("!")[0].split()
-        if not symbols or not counts:
-            raise InputError("has no elements or numbers in lines 6 and 7; give both, as VASP 5 does")
-        if not symbols[0].isdigit() and len(symbols) != len(counts):
-            numbers = f"{len(symbols)} elements in line 6 but {len(counts)} numbers in line 7"
-            raise InputError(f"names {numbers}; make them agree")
-        if symbols[0].isdigit() and not Path(name).parent.is_dir():
-            raise InputError("names no elements; write them in line 6, before the numbers of atoms")
-        return _simple(lines, symbols, counts) or _by_ase(text, name)
 
-    yield attempt(build, "POSCAR")
+def _symbols_of_comment(comment: str, counts: list[str]) -> str:
+    """The elements in the first line of a file of VASP 4: symbols, or a formula with the numbers that line 6 has."""
+    words = comment.split()
+    if len(words) == len(counts) and all(word in atomic_numbers for word in words):
+        return comment
+    if len(words) == 1 and re.fullmatch(r"(?:[A-Z][a-z]?\d{0,4})+", words[0]):
+        parts = re.findall(r"([A-Z][a-z]?)(\d*)", words[0])
+        ratios = {
+            int(count) / int(number or 1) for (_, number), count in zip(parts, counts, strict=False) if int(number or 1)
+        }
+        if len(parts) == len(counts) and len(ratios) == 1 and all(symbol in atomic_numbers for symbol, _ in parts):
+            return " ".join(symbol for symbol, _ in parts)
+    raise InputError("names no elements; write them above the numbers of atoms (line 6), as VASP 5 does")
 
 
 def _simple(lines: list[str], symbols: list[str], counts: list[str]) -> ase.Atoms | None:
     """What most files are: one scaling factor, elements, positions and nothing else; None: it is not that simple."""
     kind = lines[7].strip()[:1].lower()
-    if not set(symbols) <= atomic_numbers.keys() or not all(map(str.isdecimal, counts)) or kind not in tuple("dck"):
+    if kind not in tuple("dck"):
         return None
     try:
         repeats = [int(count) for count in counts]
@@ -65,8 +89,13 @@ def _simple(lines: list[str], symbols: list[str], counts: list[str]) -> ase.Atom
     return ase.Atoms(numbers=numbers, cell=cell * scale, pbc=True, positions=positions * scale)
 
 
-def _by_ase(text: str, name: str) -> ase.Atoms:
+def _by_ase(lines: list[str], total: int) -> ase.Atoms:
     from ase.io.vasp import read_vasp  # half a second, most of it for scipy.integrate
 
-    atoms: ase.Atoms = read_vasp(_NamedText(text, name))
+    selective = lines[7].strip()[:1].lower() == "s"
+    positions = lines[: 8 + selective + total]
+    try:
+        atoms: ase.Atoms = read_vasp(io.StringIO("\n".join(lines) + "\n"))
+    except Exception:  # broken velocities after the positions are no concern of ours
+        atoms = read_vasp(io.StringIO("\n".join(positions) + "\n"))
     return atoms

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import ase
@@ -14,45 +12,10 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
-from voigt.structures.inputs import ID_KEYS, Input, id_in
-from voigt.structures.readers.failures import attempt, load_json, unreadable
+from voigt.structures.inputs import ID_KEYS
 
 LABEL = "pymatgen JSON"
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?![a-z])")
-
-
-def read_pymatgen_json(text: str) -> Iterator[Input]:
-    """Structures of a JSON text: one `Structure.as_dict()` or a list of them.
-
-    A document that wraps one as `{"structure": {...}, "material_id": ...}`, as the Materials Project serves it,
-    is unwrapped and its id kept.
-    """
-    document = load_json(text)
-    for entry in document if isinstance(document, list) else [document]:
-        yield _parse_entry(entry)
-
-
-def read_json_lines(lines: Iterable[str]) -> Iterator[Input]:
-    """Structures of a text with one JSON document a line, each as `read_pymatgen_json` takes it; blank lines are none.
-
-    A line that is no JSON becomes a failure; the others are read.
-    """
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            yield _parse_line(number, line)
-
-
-def _parse_line(number: int, line: str) -> Input:
-    try:
-        entry = load_json(line)
-    except ValueError as error:
-        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        return unreadable(f"line {number} is no JSON document ({reason}); write one structure a line")
-    return _parse_entry(entry)
-
-
-def _parse_entry(entry: object) -> Input:
-    return attempt(partial(atoms_from_dict, entry), LABEL, id_in(entry) if isinstance(entry, Mapping) else "")
 
 
 def atoms_from_dict(entry: object) -> ase.Atoms:
@@ -60,7 +23,7 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
 
     Oxidation states are dropped. A partly occupied site becomes an atom of its most frequent element, and
     `info["occupancy"]` says so, for `checks.problems` to report. Numeric site properties become arrays, properties
-    of the whole structure become info.
+    of the whole structure become info, and so does a charge that is not zero (in elementary charges).
 
     Raises
     ------
@@ -72,7 +35,7 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
         atoms.info.update({key: entry[key] for key in ID_KEYS if entry.get(key) is not None})
         return atoms
     if not isinstance(entry, Mapping) or not isinstance(entry.get("sites"), list):
-        raise InputError("is not a pymatgen Structure; write one with Structure.to(filename) or as_dict()")
+        raise InputError("is not a pymatgen Structure, nor one of OPTIMADE, JARVIS, MatBench or ASE; export it again")
     sites = entry["sites"]
     occupancies = [_occupancies(site) for site in sites]
     atoms = ase.Atoms([max(shares, key=shares.__getitem__) for shares in occupancies])
@@ -85,10 +48,21 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
         positions = np.array([site["xyz"] for site in sites], dtype=float).reshape(-1, 3)
     atoms.positions[:] = positions
     atoms.info.update(entry.get("properties") or {})
+    # Where no charge is set, pymatgen writes the sum of oxidation states, which may be guesses.
+    if entry.get("charge") and entry["charge"] != _formal_charge(sites):
+        atoms.info["charge"] = float(entry["charge"])
     if any(len(shares) != 1 or set(shares.values()) != {1.0} for shares in occupancies):
         atoms.info["occupancy"] = {str(index): shares for index, shares in enumerate(occupancies)}
     _add_site_properties(atoms, [site.get("properties") or {} for site in sites])
     return atoms
+
+
+def _formal_charge(sites: Sequence[Mapping[str, Any]]) -> float | None:
+    """Sum of oxidation states, None unless all atoms have one."""
+    species = [kind for site in sites for kind in site["species"]]
+    if not species or any(kind.get("oxidation_state") is None for kind in species):
+        return None
+    return sum(float(kind["oxidation_state"]) * float(kind.get("occu", 1.0)) for kind in species)
 
 
 def _occupancies(site: Mapping[str, Any]) -> dict[str, float]:

@@ -12,6 +12,7 @@ import spglib
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.structures.cells import is_skewed, require_sound, short_vectors
 from voigt.structures.symmetry.spglib_answers import answer
 
 Kind = Literal["none", "niggli", "primitive"]
@@ -74,6 +75,7 @@ def standard_lattice(
         The cell is singular, spglib finds no space group, or the cell cannot be reduced.
     """
     cell = np.array(atoms.cell.array, dtype=np.float64)
+    require_sound(cell, atoms.positions)
     if kind == "none":
         return cell
     if kind == "primitive":
@@ -86,7 +88,8 @@ def _primitive(
 ) -> NDArray[np.float64]:
     """Basis of all translations of a crystal, chosen by its relation to the input cell alone."""
     if known is None:
-        described = (atoms.cell.array, atoms.get_scaled_positions(wrap=True), atoms.numbers)
+        short = short_vectors(cell)[1] if is_skewed(cell) else cell  # spglib dies of very oblique lattice vectors
+        described = (short, atoms.positions @ np.linalg.inv(short), atoms.numbers)
         standard = answer(spglib.standardize_cell, described, to_primitive=True, no_idealize=True, symprec=symprec)
         known = None if standard is None else np.asarray(standard[0], dtype=np.float64)
     # The input cell is an integer combination of primitive vectors; 0.5 stands for no result.

@@ -23,14 +23,14 @@ from voigt.structures.symmetry.group import lattice_basis, sorted_group
 from voigt.structures.symmetry.matching import Candidates, Crystal, Found, confirmed, first_candidates, too_close
 from voigt.structures.symmetry.naming import SpaceGroup, space_group
 from voigt.structures.symmetry.spglib_answers import answer
-from voigt.structures.symmetry.thresholds import COMPARISONS, EQUAL, LOWEST_ORDER, MANY, REDUCTION, REJECT
+from voigt.structures.symmetry.thresholds import COMPARISONS, EQUAL, LOWEST_ORDER, REDUCTION, REJECT
 
 _VECTORS: NDArray[np.float64] = np.array([v for v in np.ndindex(3, 3, 3) if v != (1, 1, 1)], dtype=np.float64) - 1
 
 
 @dataclass(frozen=True)
 class Operations:
-    """Operations of a crystal.
+    """Operations of a crystal, those that differ by a translation inside the cell represented by one of them.
 
     Attributes
     ----------
@@ -38,6 +38,8 @@ class Operations:
         (n_operations, 3, 3) Cartesian, orthogonal as far as the lattice meets its symmetry; the identity first.
     permutations
         (n_operations, n_atoms): operation g maps atom a onto atom permutations[g, a].
+    sites
+        (n_atoms,) lowest index of the atoms that translations inside the cell map onto each atom.
     primitive
         (3, 3) rows are vectors of a reduced primitive cell, Angstrom.
     group
@@ -46,6 +48,7 @@ class Operations:
 
     rotations: NDArray[np.float64]
     permutations: NDArray[np.int64]
+    sites: NDArray[np.int64]
     primitive: NDArray[np.float64]
     group: SpaceGroup
 
@@ -64,8 +67,6 @@ def search_operations(
     symprec
         Tolerance, Angstrom.
     """
-    if len(numbers) > MANY:
-        return None
     # 1. A reduced cell: in it the operations of the lattice map each edge to one of 26 short vectors.
     basis = _reduction(cell, symprec)
     if basis is None:
@@ -95,7 +96,8 @@ def _named_operations(crystal: Crystal, found: Found | None) -> Operations | Non
     group = None if found is None else space_group(found.rotations, found.shifts)
     if found is None or group is None:
         return None
-    return Operations(_cartesian(found.rotations, crystal.cell), found.permutations, crystal.cell, group)
+    sites = np.arange(len(crystal.fractional))
+    return Operations(_cartesian(found.rotations, crystal.cell), found.permutations, sites, crystal.cell, group)
 
 
 def _cartesian(rotations: NDArray[np.int64], cell: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -109,7 +111,7 @@ def _with_translations(
 ) -> Operations | None:
     """Operations of a crystal with translations inside its cell, from those of its primitive cell.
 
-    There are (translations) times (operations of the primitive cell) of them: only the two factors are sought.
+    There are (translations) times (operations of the primitive cell) of them: the two factors are sought and given.
     """
     # The primitive lattice. k translations form a group of order k, so that k t is a lattice vector for each of them,
     # and rounding k t to integers removes the noise. Translations and axes together span the primitive lattice (here
@@ -125,7 +127,8 @@ def _with_translations(
     if inner is None:
         return None
     # Of atoms that translations map onto each other the first one stands for all.
-    kept = np.unique(translations.permutations.min(axis=0))
+    sites = translations.permutations.min(axis=0)
+    kept = np.unique(sites)
     back = np.linalg.inv(basis)
     limit = COMPARISONS * len(inner)
     primitive = Crystal.of(basis @ crystal.cell, crystal.fractional[kept] @ back, numbers[kept], limit)
@@ -145,10 +148,8 @@ def _with_translations(
     everywhere = confirmed(replace(crystal, limit=limit * count), kept_operations, symprec)
     if everywhere is None or len(everywhere.shifts) != len(rotations):
         return None
-    # Each operation followed by each translation.
-    permutations = translations.permutations[:, everywhere.permutations].reshape(-1, len(numbers))
-    turned = np.tile(_cartesian(rotations, crystal.cell), (count, 1, 1))
-    return Operations(turned, permutations, primitive.cell, named.group)
+    turned = _cartesian(rotations, crystal.cell)
+    return Operations(turned, everywhere.permutations, sites, primitive.cell, named.group)
 
 
 def _reduction(cell: NDArray[np.float64], symprec: float) -> NDArray[np.float64] | None:

@@ -1,8 +1,12 @@
-"""Space-group operations of a crystal with the atom permutation that each one makes."""
+"""Space-group operations of a crystal with the atom permutation that each one makes.
+
+A supercell of n primitive cells has n times as many operations as the crystal: each is one of the crystal's followed by
+one of n translations inside the cell. The two factors are kept apart, so that large supercells cost no more than small.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,10 +16,15 @@ import spglib
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.structures.cells import is_skewed, require_sound, short_vectors
+from voigt.structures.symmetry.folding import Folded, fold, unfold
+from voigt.structures.symmetry.large import search_large
 from voigt.structures.symmetry.matching import SameKind, squared_distances
 from voigt.structures.symmetry.naming import SpaceGroup
-from voigt.structures.symmetry.search import search_operations
+from voigt.structures.symmetry.places import in_box
+from voigt.structures.symmetry.search import Operations, search_operations
 from voigt.structures.symmetry.spglib_answers import answer
+from voigt.structures.symmetry.thresholds import LARGE, MANY
 
 _SYSTEM_LIMITS = (
     (2, "triclinic"),
@@ -36,13 +45,18 @@ NEAR = 4.0
 
 @dataclass(frozen=True)
 class Description:
-    """The input of spglib: cell (rows), fractional positions, kinds of atoms."""
+    """The input of spglib: cell (rows), fractional positions, kinds of atoms, tolerance.
+
+    `atom` (n_atoms,) says which of these atoms each atom of the crystal is a copy of, where the cell is a smaller one.
+    """
 
     cell: NDArray[np.float64]
     fractional: NDArray[np.float64]
     numbers: NDArray[np.int64]
+    symprec: float
+    atom: NDArray[np.int64] | None = None
 
-    def dataset(self, symprec: float) -> spglib.SpglibDataset:
+    def dataset(self) -> spglib.SpglibDataset:
         """All that spglib finds.
 
         Raises
@@ -51,7 +65,7 @@ class Description:
             It finds no space group (atoms on top of each other, or a tolerance too large for the cell).
         """
         crystal: Any = (self.cell, self.fractional, self.numbers)  # spglib's annotations know lists only
-        dataset = answer(spglib.get_symmetry_dataset, crystal, symprec=symprec)
+        dataset = answer(spglib.get_symmetry_dataset, crystal, symprec=self.symprec)
         if dataset is None:
             formula = ase.Atoms(numbers=self.numbers).get_chemical_formula()
             raise InputError(f"no space group found for {formula}; try another --symprec")
@@ -65,10 +79,14 @@ class Symmetry:
     Attributes
     ----------
     rotations
-        (n_operations, 3, 3) orthogonal matrices in the Cartesian frame of the input cell.
+        (n_operations, 3, 3) orthogonal matrices in the Cartesian frame of the input cell: operations that differ by a
+        translation inside the cell are represented by one of them.
     permutations
         (n_operations, n_atoms): operation g maps atom a onto atom permutations[g, a], so that
         Z[permutations[g, a]] = rotations[g] @ Z[a] @ rotations[g].T.
+    sites
+        (n_atoms,) lowest index of the atoms that translations inside the cell map onto each atom, which have the same
+        Z; the atom itself in a primitive cell.
     orbits
         (n_atoms,) lowest index of the atoms equivalent to each atom.
     orbit_rotations
@@ -85,6 +103,7 @@ class Symmetry:
 
     rotations: NDArray[np.float64]
     permutations: NDArray[np.int64]
+    sites: NDArray[np.int64]
     orbits: NDArray[np.int64]
     orbit_rotations: NDArray[np.float64]
     number: int
@@ -94,6 +113,11 @@ class Symmetry:
     primitive: NDArray[np.float64]
     symprec: float
     described: Description
+
+    @property
+    def translations(self) -> int:
+        """How many primitive cells the cell holds, as far as translations inside it are operations."""
+        return len(self.sites) // len(np.unique(self.sites))
 
     @property
     def wyckoffs(self) -> tuple[str, ...]:
@@ -107,8 +131,13 @@ class Symmetry:
 
     @cached_property
     def _site_labels(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        dataset = self.described.dataset(self.symprec)
-        return tuple(dataset.wyckoffs), tuple(dataset.site_symmetry_symbols)
+        if self.number == 1:
+            return ("a",) * len(self.sites), ("1",) * len(self.sites)
+        dataset, atom = self.described.dataset(), self.described.atom
+        letters, symbols = list(dataset.wyckoffs), list(dataset.site_symmetry_symbols)
+        if atom is None:
+            return tuple(letters), tuple(symbols)
+        return tuple(letters[place] for place in atom), tuple(symbols[place] for place in atom)
 
     @property
     def centrosymmetric(self) -> bool:
@@ -125,7 +154,7 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     """Find the space group, as spglib does but quicker, and attach atom permutations.
 
     Crystals of lattices of high symmetry are searched by `symmetry.search`; spglib searches the others,
-    and those near the tolerance.
+    and those near the tolerance. Large cells are folded into a primitive one before, see `symmetry.folding`.
 
     Parameters
     ----------
@@ -137,7 +166,8 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     Raises
     ------
     InputError
-        spglib finds no space group (atoms on top of each other, or a tolerance too large for the cell).
+        spglib finds no space group (atoms on top of each other, or a tolerance too large for the cell); the cell or a
+        position is out of the bounds of `voigt.structures.cells`.
 
     Examples
     --------
@@ -147,42 +177,74 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     ('Fm-3m', [0, 0, 0, 0, 4, 4, 4, 4])
     """
     cell = np.array(atoms.cell.array, dtype=np.float64)
-    try:
-        fractional = atoms.positions @ np.linalg.inv(cell)
-    except np.linalg.LinAlgError as error:
-        raise InputError(f"no space group found for {atoms.get_chemical_formula()}: its cell is flat") from error
+    require_sound(cell, atoms.positions)
+    if is_skewed(cell):  # spglib takes gigabytes for very oblique lattice vectors, or dies
+        cell = short_vectors(cell)[1]
+    fractional = atoms.positions @ np.linalg.inv(cell)
     fractional -= np.floor(fractional)
-    described = Description(cell, fractional, np.array(atoms.numbers, dtype=np.int64))
-    found = search_operations(cell, fractional, described.numbers, symprec)
-    if found is not None:
-        rotations, permutations, primitive, group = found.rotations, found.permutations, found.primitive, found.group
-    else:
-        dataset = described.dataset(symprec)
-        turned = dataset.rotations.astype(np.float64)
-        permutations = _permutations(described, turned, dataset.translations, symprec)
-        rotations = cell.T @ turned @ np.linalg.inv(cell.T)
-        primitive = np.asarray(dataset.primitive_lattice, dtype=np.float64)
-        group = SpaceGroup(int(dataset.number), str(dataset.international), str(dataset.pointgroup))
+    found, described = _search(Description(cell, fractional, np.array(atoms.numbers, dtype=np.int64), symprec))
+    rotations, permutations, sites, group = found.rotations, found.permutations, found.sites, found.group
     rotations = nearest_orthogonal(rotations)
-    orbits = permutations.min(axis=0)
-    atoms_index = np.arange(len(orbits))
-    hits = permutations[:, orbits] == atoms_index  # (n_operations, n_atoms): g maps the representative onto the atom
+    orbits = sites[permutations].min(axis=0)
+    # (n_operations, n_atoms): whether g, followed by some translation, maps the representative onto the atom
+    hits = sites[permutations[:, orbits]] == sites
     generator = hits.argmax(axis=0)
     identity = (rotations[:, 0, 0] + rotations[:, 1, 1] + rotations[:, 2, 2]).argmax()
-    generator[orbits == atoms_index] = identity
+    generator[orbits == sites] = identity
     return Symmetry(
         rotations=rotations,
         permutations=permutations,
+        sites=sites,
         orbits=orbits,
         orbit_rotations=rotations[generator],
         number=group.number,
         international=group.international,
         point_group=group.point_group,
         crystal_system=crystal_system(group.number),
-        primitive=primitive,
+        primitive=found.primitive,
         symprec=symprec,
         described=described,
     )
+
+
+def _search(described: Description) -> tuple[Operations, Description]:
+    """Operations, and the description in which sites are to be labeled: of a primitive cell if the cell is large."""
+    if len(described.numbers) > LARGE:
+        folded = fold(described.cell, described.fractional, described.numbers, described.symprec)
+        if isinstance(folded, Folded):
+            inner = Description(folded.cell, folded.fractional, folded.numbers, folded.symprec)
+            found, labeled = _search(inner)
+            atom = folded.site if labeled.atom is None else labeled.atom[folded.site]
+            return unfold(folded, found), replace(labeled, atom=atom)
+        described = replace(described, symprec=folded)
+    cell, symprec = described.cell, described.symprec
+    if len(described.numbers) > MANY:
+        return search_large(cell, described.fractional, described.numbers, symprec), described
+    sought = search_operations(cell, described.fractional, described.numbers, symprec)
+    if sought is not None:
+        return sought, described
+    dataset = described.dataset()
+    chosen, sites = _factors(dataset)
+    turned = dataset.rotations[chosen].astype(np.float64)
+    permutations = _permutations(described, turned, dataset.translations[chosen])
+    rotations = cell.T @ turned @ np.linalg.inv(cell.T)
+    primitive = np.asarray(dataset.primitive_lattice, dtype=np.float64)
+    group = SpaceGroup(int(dataset.number), str(dataset.international), str(dataset.pointgroup))
+    return Operations(rotations, permutations, sites, primitive, group), described
+
+
+def _factors(dataset: spglib.SpglibDataset) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Operations of spglib that stand for all that differ from them by a translation, and `Symmetry.sites`.
+
+    Operations found near the tolerance need not be the products of both factors: then all of them are kept.
+    """
+    _, first, site, count = np.unique(
+        dataset.mapping_to_primitive, return_index=True, return_inverse=True, return_counts=True
+    )
+    _, chosen = np.unique(dataset.rotations.reshape(-1, 9), axis=0, return_index=True)
+    if np.any(count != count[0]) or len(chosen) * count[0] != len(dataset.rotations):
+        return np.arange(len(dataset.rotations)), np.arange(len(site))
+    return np.sort(chosen), first[site]
 
 
 def nearest_orthogonal(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -205,7 +267,7 @@ def nearest_orthogonal(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _permutations(
-    described: Description, rotations: NDArray[np.float64], translations: NDArray[np.float64], symprec: float
+    described: Description, rotations: NDArray[np.float64], translations: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     """Nearest atom of the same kind to every image of every atom, (n_operations, n_atoms)."""
     cell, fractional = described.cell, described.fractional
@@ -214,11 +276,12 @@ def _permutations(
         return np.arange(count)[None]
     permutations = np.empty((len(rotations), count), dtype=np.int64)
     if len(rotations) * count**2 > PAIRS_AT_ONCE:
-        unclear = _from_tree(described, rotations, translations, symprec, permutations)
+        unclear = _from_tree(described, rotations, translations, permutations)
     else:
         pairs = SameKind.of(described.numbers)
         moved = fractional @ rotations.transpose(0, 2, 1) + translations[:, None, :]
-        near = squared_distances(moved[:, pairs.first] - fractional[pairs.second], cell) < (NEAR * symprec) ** 2
+        squared = squared_distances(moved[:, pairs.first] - fractional[pairs.second], cell)
+        near = squared < (NEAR * described.symprec) ** 2
         operation, place = np.nonzero(near)
         image = pairs.first[place]
         if len(image) == permutations.size and np.array_equal(image, np.tile(np.arange(count), len(rotations))):
@@ -239,7 +302,6 @@ def _from_tree(
     described: Description,
     rotations: NDArray[np.float64],
     translations: NDArray[np.float64],
-    symprec: float,
     permutations: NDArray[np.int64],
 ) -> NDArray[np.int64]:
     """Fill in permutations from a tree of the atoms; gives the operations for which it may not be trusted."""
@@ -251,9 +313,7 @@ def _from_tree(
     height = kinds * 2 * lengths.sum()  # kinds of atoms in layers, far from each other along a fourth axis
 
     def wrapped(positions: NDArray[np.float64]) -> NDArray[np.float64]:
-        inside = positions - np.floor(positions)
-        inside[inside >= 1] = 0
-        return np.column_stack([inside * lengths, height])
+        return np.column_stack([in_box(positions, lengths), height])
 
     # Distances along the cell's axes as if these were orthogonal: what is near zero is so in any axes.
     tree = cKDTree(wrapped(fractional), boxsize=[*lengths, 0])
@@ -262,6 +322,6 @@ def _from_tree(
         moved = fractional @ rotation.T + translation
         permutations[operation] = found = tree.query(wrapped(moved))[1]
         apart = squared_distances(moved - fractional[found], cell).max()
-        if apart > (NEAR * symprec) ** 2 or np.any(np.bincount(found, minlength=len(found)) != 1):
+        if apart > (NEAR * described.symprec) ** 2 or np.any(np.bincount(found, minlength=len(found)) != 1):
             unclear.append(operation)
     return np.array(unclear, dtype=np.int64)

@@ -45,5 +45,28 @@ It also bounds the memory: 48 operations x 2,500 pairs x 3 coordinates x 8 bytes
 FEW = 4_000
 """Pairs of atoms, over all operations, up to which generators save nothing: one array operation compares them all."""
 
-MANY = 1_000
-"""Atoms above which spglib is as quick: the table of pairs of one kind alone would hold a million entries."""
+MANY = 300
+"""Atoms above which spglib is not asked, which may take minutes, see `symmetry.large`."""
+
+LARGE = 100
+"""Atoms above which a cell is folded into a primitive one first, see `symmetry.folding`; smaller ones are quick."""
+
+FOLDED = 1.0
+"""Copies of an atom are off their mean by at most so many tolerances.
+
+spglib compares copies with each other and may refuse some of these; the mean is what a larger tolerance would give."""
+
+NEARLY_FOLDED = 0.125
+"""The tolerance that is taken in place of the one given, times this, where translations hold only nearly.
+
+spglib retreats in the same way, in some twenty steps; each takes seconds where there are thousands of translations."""
+
+PROBES = 8
+"""Atoms that a candidate for a translation must bring to another before all atoms are looked at."""
+
+ATTEMPTS = 30
+"""Candidates that may fail with all atoms after they held for the few asked first. Noise of the size of the tolerance
+makes thousands of them fail one by one, a defect only some."""
+
+SAME = 0.25
+"""Angstrom; translations nearer to each other than this are one and noise, because no two atoms are so close."""

@@ -1,0 +1,176 @@
+"""Outputs of VASP: OUTCAR, XDATCAR, and vasprun.xml with the tensors in it."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import ase
+import numpy as np
+from ase.data import atomic_numbers
+from numpy.typing import NDArray
+
+from voigt.errors import InputError
+from voigt.structures.checks import unknown_element
+from voigt.structures.inputs import Input
+from voigt.structures.readers.failures import MOST_ATOMS, attempt, unreadable
+
+_FLOAT = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?")
+"""Columns of an OUTCAR run into each other where a minus sign takes the space between them."""
+_CONFIGURATION = re.compile(r"\s*(?:direct|cartesian)\s+configuration\s*=", re.IGNORECASE)
+_HEADER_LINES = 7
+_OLD_SYMBOLS = {"r": "Zr", "X": "Xe"}
+"""How VASP before 5.4 wrote these two in vasprun.xml."""
+
+
+def read_vasprun(text: str) -> Iterator[Input]:
+    """The last ionic step of a vasprun.xml, with the Born charges and the permittivity of the electrons if it has them.
+
+    They become `arrays["born_charges"]` (9 columns, row-major, first index field, second displacement: the order in
+    which VASP writes them) and `info["eps_inf"]` (9 numbers).
+    """
+    from ase.io.vasp import read_vasp_xml
+
+    def build() -> ase.Atoms:
+        if "<!ENTITY" in text or "<!DOCTYPE" in text:
+            raise InputError("declares XML entities, which VASP never does; export it again")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            steps = list(read_vasp_xml(io.StringIO(_old_symbols(text)), index=-1))
+        if not steps:
+            raise InputError("holds no finished ionic step; let VASP finish, or give the POSCAR")
+        last: ase.Atoms = steps[-1]
+        _add_tensors(last, text)
+        return last
+
+    yield attempt(build, "vasprun.xml")
+
+
+def _old_symbols(text: str) -> str:
+    return re.sub(r"(<rc><c>\s*)(r|X)(\s*</c>)", lambda match: match[1] + _OLD_SYMBOLS[match[2]] + match[3], text)
+
+
+def _add_tensors(atoms: ase.Atoms, text: str) -> None:
+    """Enter the tensors of the last ionic step, of which ASE drops a part."""
+    from xml.etree import ElementTree
+
+    start = text.rfind("<calculation>")
+    end = text.find("</calculation>", start)
+    if start < 0 or end < 0 or not ("born_charges" in text[start:end] or "epsilon" in text[start:end]):
+        return
+    step = ElementTree.fromstring(text[start:end] + "</calculation>")
+    # With local fields where VASP writes both; "epsilon_scf" is from a finite field.
+    for name in ("epsilon", "epsilon_scf"):
+        rows = step.findall(f"varray[@name='{name}']/v")
+        if rows and "eps_inf" not in atoms.info:
+            atoms.info["eps_inf"] = _numbers(rows, (9,), name)
+    arrays = step.findall("array[@name='born_charges']")
+    blocks = arrays[-1].findall("set") if arrays else []
+    if blocks:
+        charges = [_numbers(block.findall("v"), (9,), "born_charges") for block in blocks]
+        if len(charges) != len(atoms):
+            raise InputError(f"has Born charges of {len(charges)} atoms for {len(atoms)}; export it again")
+        atoms.arrays["born_charges"] = np.array(charges)
+
+
+def _numbers(rows: list[Any], shape: tuple[int, ...], name: str) -> NDArray[np.float64]:
+    values = np.array([float(word) for row in rows for word in (row.text or "").split()])
+    if values.size != np.prod(shape):
+        raise InputError(
+            f"has {values.size} numbers in a tensor of '{name}' instead of {np.prod(shape)}; export it again"
+        )
+    return values.reshape(shape)
+
+
+def read_outcar(text: str) -> Iterator[Input]:
+    """The last ionic step of an OUTCAR."""
+
+    def build() -> ase.Atoms:
+        titles = re.findall(r"^[ \t]*TITEL\s*=\s*(\S.*)$", text, re.MULTILINE)
+        counts = re.search(r"^[ \t]*ions per type\s*=([\d \t]+)$", text, re.MULTILINE)
+        if counts is not None and len(titles) != len(counts[1].split()):  # each potential is announced twice
+            titles = re.findall(r"^[ \t]*POTCAR:\s*(\S.*)$", text, re.MULTILINE)[: len(counts[1].split())]
+        if counts is None or not titles:
+            raise InputError("names no elements or numbers of atoms; give the whole OUTCAR")
+        symbols = [_element_of_title(title) for title in titles]
+        numbers = [min(int(word[:9]), MOST_ATOMS + 1) for word in counts[1].split()]
+        if len(symbols) != len(numbers) or sum(numbers) > MOST_ATOMS:
+            raise InputError(
+                f"names {len(symbols)} potentials but {len(numbers)} numbers of ions; give the whole OUTCAR"
+            )
+        total = sum(numbers)
+        start = text.rfind("TOTAL-FORCE (eV/Angst)")
+        rows = text[start:].splitlines()[2 : 2 + total] if start >= 0 else []
+        places = [_FLOAT.findall(row)[:3] for row in rows]
+        vectors = text[: max(start, 0)].rfind("direct lattice vectors")
+        frame = [_FLOAT.findall(row)[:3] for row in text[vectors:].splitlines()[1:4]] if vectors >= 0 else []
+        if len(places) != total or any(len(row) != 3 for row in [*places, *frame]) or len(frame) != 3:
+            raise InputError("holds no finished ionic step; let VASP finish, or give the POSCAR")
+        elements = np.repeat([atomic_numbers[symbol] for symbol in symbols], numbers)
+        return ase.Atoms(elements, np.array(places, dtype=float), cell=np.array(frame, dtype=float), pbc=True)
+
+    yield attempt(build, "OUTCAR")
+
+
+def _element_of_title(title: str) -> str:
+    """The element of such as "PAW_PBE Zr_sv 04Jan2005" or "H 1/r potential"."""
+    words = title.split()
+    name = words[0] if "1/r" in words[1:2] or len(words) == 1 else words[1]
+    match = re.match(r"[A-Z][a-z]?", name)
+    if match is None or match[0] not in atomic_numbers:
+        raise InputError(unknown_element(name))
+    return match[0]
+
+
+def read_xdatcar(lines: Iterable[str]) -> Iterator[Input]:
+    """Every frame of an XDATCAR of VASP 5 or 6, one at a time; a broken one does not hide those after it."""
+    header: list[str] = []
+    chunk: list[str] = []  # of the file so far, from the last line "Direct configuration=" on
+    fractional: bool | None = None  # None before the first
+    for line in lines:
+        if not line.strip():
+            continue
+        match = _CONFIGURATION.match(line)
+        if match is None:
+            chunk.append(line)
+            if len(chunk) > MOST_ATOMS:
+                yield unreadable(f"has more than {MOST_ATOMS} lines without a configuration; correct or split the file")
+                return
+            continue
+        following = chunk[-_HEADER_LINES:]
+        repeats = len(chunk) >= _HEADER_LINES and _is_header(following)
+        if fractional is not None:
+            rows = chunk[:-_HEADER_LINES] if repeats else chunk
+            yield attempt(partial(_configuration, header, rows, fractional), "XDATCAR")
+        if repeats or fractional is None:
+            header = following
+        chunk, fractional = [], "direct" in match[0].lower()
+    if fractional is not None:
+        yield attempt(partial(_configuration, header, chunk, fractional), "XDATCAR")
+    elif chunk:
+        yield unreadable("has no line 'Direct configuration='; write it with VASP 5 or later")
+
+
+def _is_header(lines: list[str]) -> bool:
+    """Whether seven lines are a comment, a factor, a cell, elements and numbers; coordinates never are."""
+    return len(lines[1].split()) == 1 and all(word.isdecimal() for word in lines[6].split())
+
+
+def _configuration(header: list[str], rows: list[str], fractional: bool) -> ase.Atoms:
+    if len(header) < _HEADER_LINES:
+        raise InputError("has no complete header: comment, factor, three vectors, elements, numbers; complete it")
+    symbols, counts = header[5].split(), header[6].split()
+    unknown = next((symbol for symbol in symbols if symbol.split("_")[0] not in atomic_numbers), None)
+    if unknown is not None:
+        raise InputError(unknown_element(unknown))
+    total = sum(int(word[:9]) for word in counts)
+    if len(symbols) != len(counts) or total != len(rows):
+        raise InputError(f"has a frame of {len(rows)} atoms where {total} are promised; correct or remove it")
+    cell = np.array([line.split()[:3] for line in header[2:5]], dtype=float) * float(header[1])
+    places = np.array([row.split()[:3] for row in rows], dtype=float)
+    numbers = np.repeat([atomic_numbers[symbol.split("_")[0]] for symbol in symbols], [int(word) for word in counts])
+    return ase.Atoms(numbers, places @ cell if fractional else places, cell=cell, pbc=True)
