@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import site
 import subprocess
 import sys
 import zipfile
@@ -123,15 +126,19 @@ def test_the_families_are_of_the_prototypes_they_claim(examples: Path) -> None:
             assert nearest == pytest.approx(sum(radii[symbol] for symbol in symbols), rel=0.08), frame.info["id"]
 
 
-@pytest.mark.slow
-def test_wheel_holds_types_weights_and_cards_and_nothing_else(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
     command = [sys.executable, "-m", "pip", "wheel", str(REPOSITORY), "--no-deps", "--no-build-isolation", "--quiet",
-               "--wheel-dir", str(tmp_path)]
+               "--wheel-dir", str(folder)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
-    (wheel,) = tmp_path.glob("*.whl")
-    assert wheel.name == f"voigt-{voigt.__version__}-py3-none-any.whl"
+    (path,) = folder.glob("*.whl")
+    assert path.name == f"voigt-{voigt.__version__}-py3-none-any.whl"
+    return path
 
+
+def test_wheel_holds_types_weights_and_cards_and_nothing_else(wheel: Path) -> None:
     source = REPOSITORY / "src"
     expected = {
         path.relative_to(source).as_posix()
@@ -152,3 +159,34 @@ def test_wheel_holds_types_weights_and_cards_and_nothing_else(tmp_path: Path) ->
     assert [name for name in weights if name.replace(".safetensors", ".md") not in packaged] == []
     assert sum(sizes[name] for name in weights) < 40e6
     assert [name for name in packaged if name.endswith((".pt", ".pth", ".pkl", ".ckpt"))] == []
+    assert wheel.stat().st_size < 40e6
+
+
+def test_the_wheel_works_in_an_empty_environment(wheel: Path, examples: Path, tmp_path: Path) -> None:
+    """Nothing but the wheel and its dependencies, which come from this environment without its own voigt."""
+    environment = tmp_path / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(environment)], check=True)
+    python = environment / "bin" / "python"
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install", "--quiet", "--no-deps", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "dependencies.pth").write_text("\n".join(site.getsitepackages()))  # an editable voigt is not followed
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    shutil.copy(examples / "MgO.vasp", place)
+
+    def run(*words: str) -> str:
+        command = [str(environment / "bin" / "voigt"), *words]
+        # Warnings of the interpreter would be seen on the second stream.
+        done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False, env=clean)
+        assert (done.returncode, done.stderr) == (0, "")
+        return done.stdout
+
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    where = subprocess.run([str(python), "-c", "import voigt; print(voigt.__file__)"], cwd=place, capture_output=True,
+                           text=True, check=True, env=clean)
+    assert Path(where.stdout.strip()).is_relative_to(packages)
+    assert "predict" in run("--help")
+    shipped = {path.stem for path in (REPOSITORY / "src" / "voigt" / "weights").glob("*.safetensors")}
+    assert shipped <= set(run("models").split())
+    assert "MgO  Fm-3m (225)  2 atoms" in run("predict", "MgO.vasp")

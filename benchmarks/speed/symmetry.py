@@ -54,17 +54,22 @@ def same_operations(atoms: ase.Atoms, found: Symmetry, dataset: spglib.SpglibDat
     names = (found.number, found.international, found.point_group)
     if names != (dataset.number, dataset.international, dataset.pointgroup):
         return False
-    if len(found.rotations) != len(dataset.rotations):
+    if found.translations * len(found.rotations) != len(dataset.rotations):
         return False
     rotations = np.rint(np.linalg.inv(columns) @ found.rotations @ columns).astype(int)
     positions = atoms.get_scaled_positions()
-    seen = set()
     for rotation, translation in zip(dataset.rotations, dataset.translations, strict=True):
         same = np.flatnonzero((rotations == rotation).all(axis=(1, 2)))
-        apart = positions @ rotation.T + translation - positions[found.permutations[same]]
-        apart = np.linalg.norm((apart - np.rint(apart)) @ columns.T, axis=-1).max(axis=-1)
-        seen |= set(same[apart < 2 * found.symprec].tolist())
-    return len(seen) == len(rotations)
+        if len(same) == 0:
+            return False
+        # Ours stands for all that differ by a translation inside the cell: each atom lands on a copy of its image.
+        moved = (positions @ rotation.T + translation)[:, None] - positions
+        apart = np.linalg.norm((moved - np.rint(moved)) @ columns.T, axis=-1)
+        lands = apart.argmin(axis=1)
+        copies = found.sites[lands] == found.sites[found.permutations[same]]
+        if apart.min(axis=1).max() > 2 * found.symprec or not copies.all(axis=1).any():
+            return False
+    return True
 
 
 def measure(crystals: list[ase.Atoms], symprec: float) -> list[Measurement]:

@@ -87,6 +87,20 @@ def test_splits_and_conditions(model: LoadedModel, data: Path) -> None:
         evaluate_model(model, [data], split="tset")
 
 
+def test_of_a_file_that_states_no_split_every_crystal_is_a_test(
+    model: LoadedModel, frames: list[ase.Atoms], tmp_path: Path
+) -> None:
+    undivided = [atoms.copy() for atoms in frames]
+    for atoms in undivided:
+        del atoms.info["split"]
+    ase.io.write(tmp_path / "data.extxyz", undivided)
+    found = evaluate_model(model, [tmp_path / "data.extxyz"])
+    assert len(found.scored) == 10
+    assert any("split not stated, all crystals" in note for note in found.notes)
+    with pytest.raises(TargetError, match="no crystal in split 'train'"):
+        evaluate_model(model, [tmp_path / "data.extxyz"], split="train")
+
+
 def test_baseline_is_the_mean_of_the_training_split(model: LoadedModel, data: Path, frames: list[ase.Atoms]) -> None:
     found = evaluate_model(model, [data], properties=["born_charges"])
     errors = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -43,6 +44,24 @@ NUMBER_FLOOR = 5e-6
 """The same for numbers in texts, and in files where compare.py says nothing else."""
 
 MODELS = ("born", "dielectric", "elastic", "piezo", "band_gap", "formation_energy")
+WEIGHTS = {
+    "born": "c327f56c6fe2ddf8",
+    "dielectric": "3b2f7bc69fd1f531",
+    "elastic": "d7a3e47e33b277c3",
+    "piezo": "48cd3112141e6ba5",
+    "band_gap": "68bdb5b174004318",
+    "formation_energy": "7ce9196741318626",
+}
+"""SHA-256 (16 digits) of the model files that gave what is frozen."""
+RETRAINED = frozenset(
+    name
+    for name, digest in WEIGHTS.items()
+    if not (file := GOLDEN.parent.parent / "src/voigt/weights" / f"{name}.safetensors").is_file()
+    or not hashlib.sha256(file.read_bytes()).hexdigest().startswith(digest)
+)
+"""Those that are others today."""
+GIVES = {"piezo": "piezo_total", "born": "born_charges"}
+"""Property by which a call names a model, where it is not the model's name."""
 PROPERTIES = ("born_charges", "eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic", "band_gap",
               "formation_energy")
 STRUCTURES = ("BaTiO3.vasp", "LiNbO3.cif", "MgO.vasp", "NaCl.cif", "SiO2-quartz.cif", "ZnO.cif", "families.xyz",
@@ -127,6 +146,12 @@ WRITTEN = {
     "screen_odd": ("fresh_odd/failed.csv",),
 }
 """Files that are kept of them."""
+
+
+def touches(call: Sequence[Any], model: str) -> bool:
+    """Whether a model takes part in a call: named, by one of its properties, or among all models."""
+    words = re.findall(r"[\w/]+", str(call))
+    return bool({model, GIVES.get(model, model), "models"} & set(words))
 
 
 def workplace(folder: Path) -> Path:

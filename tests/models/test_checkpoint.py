@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
+import resource
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,3 +238,137 @@ class TestWriting:
     def test_no_such_folder(self, tmp_path):
         with pytest.raises(OutputError, match="No such file or directory"):
             save_model([network()], tmp_path / "absent" / "mine.safetensors", CARD)
+
+
+class TestHostileFiles:
+    """Files made to fool: one sentence, at once, in little memory."""
+
+    def refused(self, file: Path, tensors: dict[str, torch.Tensor] | None = None, **metadata: str) -> str:
+        old, own = parts(file)
+        save_file(own if tensors is None else tensors, file, {**old, **metadata})
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        start = time.perf_counter()
+        text = message(file)
+        assert time.perf_counter() - start < 10.0
+        assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # KiB
+        assert text.isprintable()
+        assert len(text) < 1000
+        return text
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"channels": 10**9},
+            {"channels": 2**70},
+            {"interactions": 10**9},
+            {"num_radial": 10**9},
+            {"cutoff": 1e9},
+            {"cutoff": math.inf},
+            {"cutoff": math.nan},
+            {"channels": "many"},
+            {"channels": [[[]]]},
+            {"properties": {}},
+            {"properties": "eps_inf"},
+            {"method": ["equivar"]},
+            {"functionals": 3},
+        ],
+    )
+    def test_absurd_hyper_parameters(self, file, changes):
+        hypers = json.loads(parts(file)[0]["hypers"])
+        assert "unreadable metadata" in self.refused(file, hypers=json.dumps([{**hypers[0], **changes}]))
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"channels": 4096, "interactions": 100, "hidden": 4096, "embedding": 4096, "num_radial": 4096},
+            {"method": "goectp", "properties": ["eps_inf"], "width": 4096, "layers": 100, "hidden": 4096},
+            {"method": "goectp", "properties": ["eps_inf"], "backbone": "crystalformer", "width": 4096, "layers": 100},
+            {"method": "sen", "properties": ["band_gap"], "width": 4096, "heads": 4096, "loops": 100},
+            {"method": "sen", "properties": ["band_gap"], "object_capsules": 4096, "object_width": 4096},
+        ],
+    )  # fmt: skip
+    def test_the_largest_that_are_allowed_are_counted_not_built(self, file, changes):
+        assert "have another shape" in self.refused(file, hypers=json.dumps([changes]))
+
+    @pytest.mark.parametrize("key", ["hypers", "card"])
+    @pytest.mark.parametrize(
+        "text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, "null", '"x"', "[[]]", "[null]", "{", "\x00", "NaN"]
+    )
+    def test_metadata_of_other_types(self, file, key, text):
+        assert "unreadable metadata" in self.refused(file, **{key: text})
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"elements": 5},
+            {"elements": ["Mg"]},
+            {"elements": [0]},
+            {"elements": [119]},
+            {"elements": [10**30]},
+            {"elements": [[8]]},
+            {"functionals": "PBE"},
+            {"functionals": [1]},
+            {"data": ["a"]},
+            {"data": {"a": ["b"]}},
+            {"metrics": [1]},
+            {"metrics": {"loss": "low"}},
+            {"recipe": "x"},
+        ],
+    )
+    def test_a_card_of_other_types(self, file, changes):
+        card = json.loads(parts(file)[0]["card"])
+        assert "unreadable metadata" in self.refused(file, card=json.dumps({**card, **changes}))
+
+    def test_thousands_of_members(self, file):
+        hypers = json.loads(parts(file)[0]["hypers"])
+        assert "at most 100 members" in self.refused(file, hypers=json.dumps(hypers * 10_000))
+
+    def test_members_that_predict_different_things(self, file):
+        hypers = json.loads(parts(file)[0]["hypers"])
+        other = [hypers[0], {**hypers[0], "cutoff": 4.0}]
+        assert "networks that predict different things" in self.refused(file, hypers=json.dumps(other))
+
+    def test_tensors_that_no_network_has(self, file):
+        tensors = {**parts(file)[1], "0.back\x1bdoor": torch.zeros(1)}
+        text = self.refused(file, tensors)
+        assert "0 have another shape and 1 are unknown" in text
+
+    @pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+    def test_tensors_of_other_numbers(self, file, dtype):
+        tensors = parts(file)[1]
+        tensors["0.input.weight"] = tensors["0.input.weight"].to(dtype)
+        assert "1 have another shape" in self.refused(file, tensors)
+
+    def test_words_that_are_no_text(self, file):
+        assert "unknown to this release" in self.refused(file, hypers='[{"properties": ["\\u001b[2J\\n\\ud800"]}]')
+        assert "format version" in self.refused(file, format_version="\x1b[2J" * 1000)
+
+    @pytest.mark.parametrize("length", [0, 1, 7, 2**31, 2**63, 2**64 - 1])
+    def test_a_header_of_another_length(self, file, length):
+        content = file.read_bytes()
+        file.write_bytes(length.to_bytes(8, "little") + content[8:])
+        assert "not a complete safetensors file" in message(file)
+
+    @pytest.mark.parametrize(
+        "header",
+        [
+            '{"0.a": {"dtype": "F32", "shape": [1000000000000], "data_offsets": [0, 4000000000000]}}',
+            '{"0.a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}',
+            '{"0.a": {"dtype": "F32", "shape": [4294967296, 4294967296], "data_offsets": [0, 4]}}',
+            '{"0.a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "0.a": {"dtype": "F32", "shape": [2], '
+            '"data_offsets": [0, 8]}}',
+            '{"0.a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}, "0.b": {"dtype": "F32", "shape": [1], '
+            '"data_offsets": [0, 4]}}',
+            '{"__metadata__": {"format": {"nested": 1}}}',
+            '{"__metadata__": ' + "[" * 10_000 + "}",
+            "[]",
+        ],
+    )
+    def test_headers_made_by_hand(self, tmp_path, header):
+        path = tmp_path / "mine.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + b"\x00" * 4)
+        assert str(path) in message(path)
+
+    def test_a_name_that_is_no_name(self):
+        assert "no model" in message("x" * 5000)
+        assert "no model" in message("a\x00b")

@@ -180,10 +180,11 @@ def test_trigonal_and_tetragonal_crystals_with_seven_constants() -> None:
     assert names(find_pattern(group_of("4/m"), ELASTIC)) == ["11", "12", "13", "16", "33", "44", "66"]
 
 
-def test_a_supercell_repeats_its_operations() -> None:
+def test_operations_may_be_repeated_as_in_a_supercell() -> None:
     symmetry = find_symmetry(crystals.zincblende() * (2, 2, 2))
-    assert len(symmetry.rotations) == 24 * 8
-    assert names(find_pattern(symmetry.rotations, PIEZO)) == ["14"]
+    rotations = np.tile(symmetry.rotations, (symmetry.translations, 1, 1))
+    assert len(rotations) == 24 * 8
+    assert names(find_pattern(rotations, PIEZO)) == names(find_pattern(symmetry.rotations, PIEZO)) == ["14"]
 
 
 def test_a_cell_that_has_its_symmetry_only_nearly() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import typer
 
 from voigt.cli.faults import tell
 from voigt.errors import VoigtError
-from voigt.notes import Failure
+from voigt.notes import Failure, Note
 
 if TYPE_CHECKING:
     from voigt.writers.table import Line
@@ -27,7 +26,7 @@ class Result(Protocol):
     @property
     def id(self) -> str: ...
     @property
-    def warnings(self) -> tuple[str, ...]: ...
+    def notes(self) -> tuple[Note, ...]: ...
 
 
 ResultT = TypeVar("ResultT", bound=Result)
@@ -54,12 +53,12 @@ class Tally:
         """Pass results on, `advance` called after each input; NothingDoneError at the end if there was none."""
         for result in stream:
             if isinstance(result, Failure):
-                self.fail(result.reason)
+                self.fail(result.for_command_line().reason)
             else:
-                self.warned += bool(result.warnings)
+                self.warned += bool(result.notes)
                 if not self.quiet and (self.all_warnings or self.warned <= MOST_TABLES):
-                    for warning in result.warnings:
-                        tell(f"warning: {result.id}: {warning}")
+                    for note in result.notes:
+                        tell(f"warning: {result.id}: {note.for_command_line().sentence}")
                 yield result
                 self.done += 1
             advance()
@@ -90,11 +89,6 @@ def print_columns(rows: Sequence[tuple[str, ...]], numbers: bool = False) -> Non
     for row in rows:
         cells = [c.rjust(w) if numbers and k else c.ljust(w) for k, (c, w) in enumerate(zip(row, widths, strict=True))]
         typer.echo("  ".join(cells).rstrip())
-
-
-def file_stem(identity: str) -> str:
-    """An id as part of a file name: letters, digits and . + - _ alone."""
-    return re.sub(r"[^\w.+-]+", "_", identity)
 
 
 def names(text: str | None) -> tuple[str, ...] | None:

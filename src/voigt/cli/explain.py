@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voigt.cli import options
-from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, file_stem, print_lines
+from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, print_lines
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import OutputError
+from voigt.text import file_stem
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -147,12 +148,12 @@ class _Delivery:
 
     def _folder(self, name: str) -> str:
         """A folder of its own for every crystal, named by its id."""
-        stem = file_stem(name).strip(".") or "crystal"
+        stem = file_stem(name)
         number, folder = 1, stem
-        while folder in self.folders:
+        while folder.casefold() in self.folders:  # some file systems do not tell a from A
             number += 1
             folder = f"{stem}-{number}"
-        self.folders.add(folder)
+        self.folders.add(folder.casefold())
         return folder
 
     def _draw(self, folder: Path, figures: Sequence[tuple[str, Figure]]) -> None:

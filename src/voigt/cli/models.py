@@ -14,6 +14,8 @@ from voigt.cli.faults import one_sentence, tell
 if TYPE_CHECKING:
     from voigt.models.checkpoint import LoadedModel
 
+_LONGEST_CARD = 100_000  # characters
+
 
 def models(
     name: Annotated[
@@ -24,6 +26,7 @@ def models(
     """List the models that ship, or show the card of one."""
     with one_sentence(debug):
         from voigt.models.checkpoint import available_models, load_model
+        from voigt.text import one_line
 
         shipped = available_models()
         if name is None:
@@ -38,7 +41,9 @@ def models(
         typer.echo("\n".join(_facts(loaded, path)))
         card = path.with_suffix(".md")
         if card.is_file():
-            typer.echo(f"\n{card.read_text(encoding='utf-8').rstrip()}")
+            with card.open(encoding="utf-8", errors="replace") as stream:
+                lines = stream.read(_LONGEST_CARD).rstrip().splitlines()
+            typer.echo("\n".join(["", *map(one_line, lines)]))
 
 
 def _row(model: LoadedModel, path: Path) -> tuple[str, ...]:
@@ -56,6 +61,7 @@ def _facts(model: LoadedModel, path: Path) -> list[str]:
     """What the file itself says."""
     from ase.data import chemical_symbols
 
+    from voigt.structures.readers.failures import printable
     from voigt.tensors.properties import PROPERTIES
 
     parameters = sum(parameter.numel() for parameter in model.members[0].parameters())
@@ -70,6 +76,6 @@ def _facts(model: LoadedModel, path: Path) -> list[str]:
         f"functionals  {functionals}",
         f"elements     {elements}: {' '.join(chemical_symbols[z] for z in model.card.elements)}",
     ]
-    lines += [f"data         {name} ({digest})" for name, digest in model.card.data.items()]
-    lines += [f"{key:<12} {value:.5g}" for key, value in model.card.metrics.items()]
+    lines += [printable(f"data         {name} ({digest})") for name, digest in model.card.data.items()]
+    lines += [printable(f"{key:<12} {value:.5g}") for key, value in model.card.metrics.items()]
     return lines

@@ -24,8 +24,8 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="INPUT",
-        help="CIF, POSCAR, extended XYZ, vasprun.xml, ASE database, pymatgen JSON, a folder of these, or - for "
-        "standard input.",
+        help="CIF, POSCAR, extended XYZ, vasprun.xml, ASE database, JSON, files of other codes, a folder of these, "
+        "or - for standard input.",
     ),
 ]
 Model = Annotated[
@@ -90,5 +90,11 @@ ProjectSumRule = Annotated[bool, typer.Option("--sum-rule/--no-sum-rule", help="
 ProjectSymprec = Annotated[
     float | None,
     typer.Option(metavar="D", help="Tolerance of the space group, Angstrom; by default 1e-3, and 1e-5 in phonopy."),
+]
+AllowMetal = Annotated[
+    bool, typer.Option("--allow-metal", help="Use predicted charges even if the crystal is probably a metal.")
+]
+AllowVacuum = Annotated[
+    bool, typer.Option("--allow-vacuum", help="Use predicted charges even for a sheet, wire or molecule in vacuum.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Results only: no remarks and progress.")]

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voigt.cli import options
-from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, file_stem, names, print_lines
+from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, names, print_lines
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import DomainError, InputError
+from voigt.text import file_stem
 
 if TYPE_CHECKING:
     from voigt.notes import Failure
@@ -41,7 +42,10 @@ def predict(
     ] = False,
     symmetry: options.Symmetry = True,
     sum_rule: options.SumRule = True,
-    total_charge: Annotated[float, typer.Option(metavar="Q", help="Charge of the cell, e.")] = 0.0,
+    total_charge: Annotated[
+        float | None,
+        typer.Option(metavar="Q", help="Charge of the cell, e; by default what the structure states, or 0."),
+    ] = None,
     symprec: options.Symprec = 1e-3,
     allow_unseen: options.AllowUnseen = False,
     quiet: options.QuietTables = False,
@@ -103,7 +107,7 @@ class _Delivery:
     born: str | None
     show: bool
     all_atoms: bool
-    written: set[Path] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)
 
     def deliver(self, results: Iterable[Prediction | Failure], advance: Callable[[], None]) -> Iterator[Prediction]:
         """Pass predictions on, each printed and written."""
@@ -131,13 +135,13 @@ class _Delivery:
         from voigt.response.phonons.born_files import write_born
 
         try:
-            if path in self.written:
+            if str(path).casefold() in self.written:  # some file systems do not tell a from A
                 raise InputError(f"{prediction.id}: {path} already holds another crystal; give ids that differ more")
             write_born(prediction, path)
         except InputError as error:
             self.tally.fail(str(error))
             return
-        self.written.add(path)
+        self.written.add(str(path).casefold())
         if not self.tally.quiet:
             charges, eps = (prediction.functionals[name] for name in ("born_charges", "eps_inf"))
             if charges != eps:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import ase
 import numpy as np
 from numpy.typing import NDArray
+
+from voigt.structures.pairs import periodic_pairs
 
 MINIMUM_DISTANCE = 0.1
 """Pairs closer than this (Angstrom) are an atom and itself, as in the Equivar evaluation script."""
@@ -34,13 +34,6 @@ class Neighbors:
     distance: NDArray[np.float64]
 
 
-@lru_cache(maxsize=8)
-def _full_list(cutoff: float) -> Any:
-    from vesin import NeighborList
-
-    return NeighborList(cutoff=cutoff, full_list=True, n_threads=1)
-
-
 def neighbor_list(atoms: ase.Atoms, cutoff: float, mic: bool = False) -> Neighbors:
     """All neighbors closer than `cutoff`, every periodic image counted.
 
@@ -55,6 +48,11 @@ def neighbor_list(atoms: ase.Atoms, cutoff: float, mic: bool = False) -> Neighbo
         image: what the released Equivar script does. It undercounts the coordination of small cells and breaks
         supercell invariance; only for comparison with the paper.
 
+    Raises
+    ------
+    InputError
+        The cell or a position is out of the bounds of `voigt.structures.cells`.
+
     Examples
     --------
     >>> from voigt.structures import read_one
@@ -62,13 +60,7 @@ def neighbor_list(atoms: ase.Atoms, cutoff: float, mic: bool = False) -> Neighbo
     >>> len(pairs.distance), f"{pairs.distance.max():.3f}"  # six neighbors of each ion
     (12, '2.107')
     """
-    i, j, vector, distance = _full_list(float(cutoff)).compute(
-        points=np.ascontiguousarray(atoms.positions, dtype=np.float64),
-        box=np.ascontiguousarray(atoms.cell.array, dtype=np.float64),
-        periodic=True,
-        quantities="ijDd",
-    )
-    target, source = i.astype(np.int64), j.astype(np.int64)
+    target, source, vector, distance = periodic_pairs(atoms.positions, atoms.cell.array, cutoff)
     order = np.lexsort((distance, source, target)) if mic else np.argsort(target, kind="stable")
     target, source, vector, distance = target[order], source[order], vector[order], distance[order]
     keep = distance > MINIMUM_DISTANCE

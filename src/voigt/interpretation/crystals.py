@@ -69,7 +69,7 @@ class CrystalExplanation:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The sentences of `notes`."""
-        return tuple(note.text for note in self.notes)
+        return tuple(note.sentence for note in self.notes)
 
     @property
     def representatives(self) -> list[int]:

@@ -23,9 +23,10 @@ from voigt.interpretation.crystals import (
 )
 from voigt.interpretation.sets import SetSummary, summary_record
 from voigt.models.sen.heads import SYSTEMS
+from voigt.prediction.record import plain
+from voigt.structures.formula import reduced_formula
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import reduced_formula
-from voigt.writers.records import dump_list, plain
+from voigt.writers.records import dump_list
 
 Array = NDArray[np.float64]
 

@@ -18,8 +18,8 @@ from voigt.interpretation.crystals import (
 from voigt.interpretation.measures import Dependence
 from voigt.interpretation.sets import Dimension, SetSummary
 from voigt.models.sen.heads import SYSTEMS
+from voigt.structures.formula import reduced_formula
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import reduced_formula
 from voigt.writers.table import Line
 
 _HEADER, _TITLE, _NOTE = "bold", "underline", "dim"

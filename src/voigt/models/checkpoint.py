@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
 
 from voigt import __version__
 from voigt.errors import WeightsError
 from voigt.files import atomic_write
+from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.hypers import NetworkHypers
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.network import Network
+from voigt.structures.readers.failures import printable
 from voigt.tensors.properties import PROPERTIES
+from voigt.text import MOST_LETTERS, one_line
 
 FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_MODEL = "born"
+MOST_MEMBERS = 100
+"""Networks of one file."""
+ORDINARY = 512
+"""Width up to which a network surely fits into memory."""
 
 
 @dataclass(frozen=True)
@@ -45,11 +52,14 @@ class ModelCard:
         The recipe that made it.
     """
 
-    elements: tuple[int, ...]
+    elements: tuple[Annotated[int, Field(ge=1, lt=NUM_ELEMENTS)], ...]
     functionals: tuple[str, ...] = ()
     data: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+
+
+_CARD = TypeAdapter(ModelCard)
 
 
 @dataclass(frozen=True)
@@ -83,8 +93,8 @@ class LoadedModel:
         return next(self.members[0].parameters()).device
 
 
-def save_model(members: Sequence[Network], path: str | Path, card: ModelCard) -> None:
-    """Write an ensemble (or one network) to a safetensors file, atomically.
+def save_model(members: Sequence[Network], path: str | Path, card: ModelCard, half: bool = False) -> None:
+    """Write an ensemble (or one network) to a safetensors file, atomically; `half`: numbers of 16 instead of 32 bits.
 
     Raises
     ------
@@ -92,7 +102,7 @@ def save_model(members: Sequence[Network], path: str | Path, card: ModelCard) ->
         The file cannot be written.
     """
     tensors = {
-        f"{k}.{name}": parameter.detach().cpu().to(torch.float32).contiguous()
+        f"{k}.{name}": parameter.detach().cpu().to(torch.float16 if half else torch.float32).contiguous()
         for k, member in enumerate(members)
         for name, parameter in member.named_parameters()
     }
@@ -123,7 +133,7 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
         No such model; a truncated file; not a Voigt model; a format version that this release cannot read.
     """
     path = available_models().get(str(name), Path(name))
-    if not path.is_file():
+    if not os.path.isfile(path):  # a Path would raise for a name that is too long
         raise WeightsError(
             f"no model '{name}': neither a file nor one of the models that ship "
             f"({', '.join(available_models()) or 'none in this installation'})"
@@ -131,55 +141,91 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-            tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a dict
+            hypers, card = _described(path, metadata)
+            shapes = {key: _shape(stream.get_slice(key)) for key in stream.keys()}  # noqa: SIM118 - not a dict
+            members = []
+            for k, entry in enumerate(hypers):
+                own = {key.removeprefix(f"{k}."): shape for key, shape in shapes.items() if key.startswith(f"{k}.")}
+                if _is_large(entry):
+                    with torch.device("meta"):  # names and shapes without memory
+                        _compare(build_network(entry), own, path)
+                network = build_network(entry)
+                _compare(network, own, path)
+                members.append(network.eval())
+                with torch.no_grad():
+                    for name, parameter in network.named_parameters():
+                        parameter.copy_(stream.get_tensor(f"{k}.{name}"))
     except (SafetensorError, OSError) as error:
         raise WeightsError(f"{path} is not a complete safetensors file ({error}); fetch or train it again") from error
+    return LoadedModel(one_line(path.stem), tuple(members), card, path)
+
+
+def _described(path: Path, metadata: Mapping[str, str]) -> tuple[list[NetworkHypers], ModelCard]:
+    """Hyper-parameters of the members, and the card."""
     if metadata.get("format") != "voigt":
         raise WeightsError(f"{path} is not a Voigt model; train one with 'voigt train'")
     version = metadata.get("format_version", "none")
     if version != str(FORMAT_VERSION):
         raise WeightsError(
-            f"{path} has format version {version}, this release of voigt reads {FORMAT_VERSION}; "
+            f"{path} has format version {printable(version[:40])}, this release of voigt reads {FORMAT_VERSION}; "
             "install the release that wrote it or train again"
         )
     try:
-        hypers = [parse_hypers(entry) for entry in json.loads(metadata["hypers"])]
+        entries = json.loads(metadata["hypers"])
+        if not isinstance(entries, list) or len(entries) > MOST_MEMBERS:
+            raise ValueError(f"hyper-parameters are no list of at most {MOST_MEMBERS} members")
+        hypers: list[NetworkHypers] = [parse_hypers(entry) for entry in entries]
         card = _card(json.loads(metadata["card"]))
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
-        raise WeightsError(f"{path} holds unreadable metadata ({_first_line(error)}); train it again") from error
+        labels = [*card.functionals, *(name for entry in hypers for name in entry.functionals)]
+        if any(one_line(name) != name or len(name) > MOST_LETTERS for name in labels):
+            raise ValueError("the name of a functional is no text of one line")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} holds unreadable metadata ({_reason(error)}); train it again") from error
     unknown = sorted({name for entry in hypers for name in entry.properties if name not in PROPERTIES})
     if unknown or not hypers:
-        fault = f"predicts properties unknown to this release ({', '.join(unknown)})" if unknown else "holds no network"
+        listed = printable(", ".join(unknown))
+        fault = f"predicts properties unknown to this release ({listed})" if unknown else "holds no network"
         raise WeightsError(f"{path} {fault}; install the release that wrote it or train again")
-    members = tuple(_restore(build_network(entry), k, tensors, path) for k, entry in enumerate(hypers))
-    return LoadedModel(path.stem, members, card, path)
+    alike = {(entry.properties, entry.functionals, entry.cutoff, entry.neighbors) for entry in hypers}
+    if len(alike) > 1:
+        raise WeightsError(f"{path} joins networks that predict different things; train the members from one recipe")
+    return hypers, card
 
 
-def _card(stored: Mapping[str, Any]) -> ModelCard:
-    return ModelCard(
-        elements=tuple(stored["elements"]),
-        functionals=tuple(stored["functionals"]),
-        data=stored["data"],
-        metrics=stored["metrics"],
-        recipe=stored["recipe"],
-    )
+def _card(stored: Any) -> ModelCard:
+    if not isinstance(stored, dict):
+        raise TypeError("the card has no keys and values")
+    names = [field.name for field in fields(ModelCard)]
+    return _CARD.validate_python({name: stored[name] for name in names})
 
 
-def _restore(network: Network, member: int, tensors: Mapping[str, Tensor], path: Path) -> Network:
-    parameters: dict[str, nn.Parameter] = dict(network.named_parameters())
-    stored = {name: tensors.get(f"{member}.{name}") for name in parameters}
-    missing = [name for name, tensor in stored.items() if tensor is None]
-    wrong = [name for name, tensor in stored.items() if tensor is not None and tensor.shape != parameters[name].shape]
-    if missing or wrong:
+def _shape(stored: Any) -> tuple[int, ...] | None:
+    """Shape of a tensor in a file; None if it holds no floating-point numbers."""
+    return tuple(stored.get_shape()) if stored.get_dtype() in ("F64", "F32", "F16", "BF16") else None
+
+
+def _is_large(hypers: NetworkHypers) -> bool:
+    """Whether the network might not fit into memory. Torch needs a second to prepare for counting without memory."""
+    sizes = [value for value in hypers.model_dump().values() if isinstance(value, int)]
+    return max(sizes, default=0) > ORDINARY
+
+
+def _compare(network: Network, stored: Mapping[str, tuple[int, ...] | None], path: Path) -> None:
+    """Compare names and shapes with those of the file, before anything is read."""
+    expected = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
+    missing = [name for name in expected if name not in stored]
+    wrong = [name for name, shape in expected.items() if name in stored and stored[name] != shape]
+    more = [name for name in stored if name not in expected]
+    if missing or wrong or more:
+        unknown = f" and {len(more)} are unknown" if more else ""
         raise WeightsError(
-            f"{path}: {len(missing)} parameters are missing and {len(wrong)} have another shape "
-            f"(first: {(missing + wrong)[0]}); the file does not belong to its hyper-parameters"
+            f"{path}: {len(missing)} parameters are missing and {len(wrong)} have another shape{unknown} "
+            f"(first: {printable((missing + wrong + more)[0])}); the file does not belong to its hyper-parameters"
         )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(tensors[f"{member}.{name}"])
-    return network.eval()
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+def _reason(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    return printable(str(error).partition("\n")[0]) or type(error).__name__

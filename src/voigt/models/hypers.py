@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from voigt.graphs import AxesOptions
 
+Width = Annotated[int, Field(le=4096)]
+Depth = Annotated[int, Field(le=100)]
+MOST_CUTOFF = 20.0
+"""Bounds on hyper-parameters, far beyond what is of use: a file of a stranger must not ask for all memory."""
+
 
 class NetworkHypers(BaseModel):
     """Hyper-parameters that the rest of the package asks every method for."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: str
     properties: tuple[str, ...] = Field(description="What the network predicts.", min_length=1)
     functionals: tuple[str, ...] = Field(
         (), description="Labels the network is conditioned on; the first is the default. Empty: not conditioned."
     )
-    cutoff: float = Field(5.0, gt=0, description="Radius of the neighbor list, Angstrom.")
+    cutoff: float = Field(5.0, gt=0, le=MOST_CUTOFF, description="Radius of the neighbor list, Angstrom.")
     neighbors: Literal["all", "mic"] = Field(
         "all", description="Every periodic image, or only the nearest as the released script (wrong in small cells)."
     )

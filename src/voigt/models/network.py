@@ -63,6 +63,8 @@ class Network(nn.Module):
 def functional_rows(batch: CrystalBatch, functionals: tuple[str, ...]) -> Tensor | None:
     """Row of the functional embedding for each crystal; an unlabeled crystal gets the default (the first).
 
+    A batch that brings `functional_row` has been made for these functionals.
+
     Raises
     ------
     DomainError
@@ -70,6 +72,8 @@ def functional_rows(batch: CrystalBatch, functionals: tuple[str, ...]) -> Tensor
     """
     if not functionals:
         return None
+    if batch.functional_row is not None:
+        return batch.functional_row
     unknown = sorted({f for f in batch.functional if f is not None} - set(functionals))
     if unknown:
         raise DomainError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -89,9 +92,36 @@ def _exponential(symmetric: Tensor) -> Tensor:
     # A symmetric matrix has no eigenvalue above its Frobenius norm, so that scaling by the norm bounds the exponential.
     norm = torch.linalg.matrix_norm(symmetric, keepdim=True)
     exponent = symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT))
-    # In single precision the scaling and squaring inside loses three digits.
-    result: Tensor = torch.linalg.matrix_exp(exponent.double()).to(symmetric.dtype)
+    # In single precision the squaring loses three digits.
+    return _scaled_and_squared(exponent.double()).to(symmetric.dtype)
+
+
+def _scaled_and_squared(exponent: Tensor) -> Tensor:
+    """exp(X) of matrices of norm up to 20 as exp(X / 64)^64, in the same operations whatever the values.
+
+    `torch.linalg.matrix_exp` chooses its operations by the norms, for which a device is stopped and asked.
+    """
+    x = exponent / 64.0
+    square = x @ x
+    cube = square @ x
+    one = torch.eye(x.shape[-1], dtype=x.dtype, device=x.device).expand_as(x)
+    # Twelve terms of Taylor's series, by threes: the next is below 1e-16 for a norm of 20 / 64.
+    result = one / math.factorial(12)
+    for k in (9, 6, 3, 0):
+        block = one / math.factorial(k) + x / math.factorial(k + 1) + square / math.factorial(k + 2)
+        result = block + cube @ result
+    for _ in range(6):
+        result = result @ result
     return result
+
+
+@functools.lru_cache
+@torch.inference_mode(False)
+def _mandel_maps(dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Stiffness to Mandel matrix (81, 36) and back (36, 81), both flat; copied to a device once."""
+    there = elastic_to_mandel(np.eye(81).reshape(81, 3, 3, 3, 3)).reshape(81, 36)
+    back = elastic_from_mandel(np.eye(36).reshape(36, 6, 6)).reshape(36, 81)
+    return torch.as_tensor(there, dtype=dtype, device=device), torch.as_tensor(back, dtype=dtype, device=device)
 
 
 def bounded(tensor: Tensor, prop: Property) -> Tensor:
@@ -110,7 +140,9 @@ def bounded(tensor: Tensor, prop: Property) -> Tensor:
         identity = torch.eye(3, dtype=tensor.dtype, device=tensor.device)
         return prop.minimum * identity + _exponential(tensor)
     # In Mandel notation a rotation is an orthogonal 6x6 matrix and eigenvalues are those of the tensor.
-    stiffness: Tensor = elastic_from_mandel(_exponential(elastic_to_mandel(tensor)))
+    there, back = _mandel_maps(tensor.dtype, tensor.device)
+    matrix = (tensor.flatten(-4) @ there).unflatten(-1, (6, 6))
+    stiffness: Tensor = (_exponential(matrix).flatten(-2) @ back).unflatten(-1, (3, 3, 3, 3))
     return stiffness
 
 

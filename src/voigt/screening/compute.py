@@ -11,6 +11,7 @@ import torch
 
 from voigt.notes import Failure
 from voigt.prediction.clock import Clock
+from voigt.prediction.domain import with_doubts
 from voigt.prediction.pipeline import Crystal
 from voigt.prediction.plan import Plan, Share
 from voigt.prediction.result import Prediction
@@ -94,6 +95,8 @@ def _compute(structures: Sequence[Input], stages: Stages) -> Outcome:
             early, late = iter(first[k]), iter(results)
             both = [next(early if share in stages.first else late) for share in stages.plan.shares]
             answers[k] = joined(both, stages.plan)
+    with clock.measure("networks"):
+        answers = with_doubts(structures, crystals, answers, stages.plan)
     with clock.measure("rows"):
         good, bad = [], []
         for entry, answer, mark in zip(structures, answers, passed, strict=True):

@@ -108,7 +108,8 @@ def stages_of(job: Job) -> Stages:
     for share in plan.shares:
         if job.digest is not None and file_digest(share.model) != job.digest:
             raise WeightsError(f"{job.model} was changed while it was in use; put it back, or screen into a new folder")
-        for member in share.model.members:
+    for model in plan.models:
+        for member in model.members:
             member.to(torch.device(job.device))
             if job.compile:
                 member.compile_products()
@@ -138,8 +139,9 @@ def check_device(name: str) -> None:
 
 def describe(job: Job, stages: Stages) -> dict[str, Any]:
     """Everything that decides the results, for the manifest: a store continues with the same job only."""
-    settings = asdict(replace(job.settings, properties=None))
-    del settings["properties"], settings["max_edges"]
+    # Of what decides notes alone a store takes no account, and no charge is what earlier releases knew as zero.
+    settings = asdict(replace(job.settings, properties=None, total_charge=job.settings.total_charge or 0.0))
+    del settings["properties"], settings["max_edges"], settings["check_domain"]
     return {
         "properties": list(stages.plan.properties),
         "model": job.model,

@@ -64,7 +64,9 @@ def project_crystal(tensor: torch.Tensor, rotations: torch.Tensor, rank: int) ->
     return rotate(tensor, rotations.reshape(-1, *(1,) * leading, 3, 3), rank).mean(dim=0)
 
 
-def project_atoms(z: torch.Tensor, rotations: torch.Tensor, permutations: torch.Tensor) -> torch.Tensor:
+def project_atoms(
+    z: torch.Tensor, rotations: torch.Tensor, permutations: torch.Tensor, sites: torch.Tensor | None = None
+) -> torch.Tensor:
     """Symmetric part of a rank-2 tensor per atom, such as Born charges (not symmetric in its two indices).
 
     Operation g carries atom a to permutations[g, a], so that a symmetric field obeys
@@ -78,6 +80,9 @@ def project_atoms(z: torch.Tensor, rotations: torch.Tensor, permutations: torch.
         (G, 3, 3) Cartesian rotations of all operations of the space group modulo the cell's translations.
     permutations
         (G, N) int64.
+    sites
+        (N,) int64: atoms with one number are mapped onto each other by translations inside the cell, which stand for
+        G times as many operations; None: the operations are all there are.
 
     Examples
     --------
@@ -88,6 +93,9 @@ def project_atoms(z: torch.Tensor, rotations: torch.Tensor, permutations: torch.
     tensor([2., 2.])
     """
     # Of the image of every atom we look up the tensor and turn it back: R^T is the inverse of an orthogonal R.
+    if sites is not None:
+        counts = torch.bincount(sites, minlength=len(z)).clamp(min=1)
+        z = (torch.zeros_like(z).index_add(0, sites, z) / counts.view(-1, 1, 1))[sites]  # mean over translations
     chunk = max(1, _ATOM_TENSORS_AT_ONCE // max(1, z.shape[0]))
     total = torch.zeros_like(z)
     for start in range(0, rotations.shape[0], chunk):

@@ -5,7 +5,7 @@ Losses, metrics, heads, readers, writers, projections and tables read these decl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -143,6 +143,17 @@ _DECLARATIONS = (
 
 PROPERTIES: Mapping[str, Property] = MappingProxyType({entry.name: entry for entry in _DECLARATIONS})
 """Every property by its name."""
+
+
+def insulators_only(names: Iterable[str]) -> tuple[str, ...]:
+    """Those of some properties that are defined for insulators only.
+
+    Examples
+    --------
+    >>> insulators_only(["elastic", "eps_inf"])
+    ('eps_inf',)
+    """
+    return tuple(name for name in names if name in PROPERTIES and PROPERTIES[name].insulators_only)
 
 
 def get_property(name: str) -> Property:

@@ -81,7 +81,10 @@ def read_data(recipe: Recipe) -> TrainingData:
     for source, path in zip(recipe.data, paths, strict=True):
         names = list(recipe.targets) if source.targets is None else list(source.targets)
         crystals = as_crystals(read_labeled(path, names, source.where, source.functional, source.max_atoms))
-        split = check_filled(split_crystals(crystals, recipe.split))
+        split = split_crystals(crystals, recipe.split)
+        if source.having is not None:
+            split = _labeled_only(split, crystals, source.having)
+        split = check_filled(split)
         crystals = hide_labels(crystals, split, recipe.split)
         if source.limit is not None:
             for part, count in (("train", source.limit), ("val", max(source.limit // 10, 1))):
@@ -100,6 +103,12 @@ def read_data(recipe: Recipe) -> TrainingData:
         parts["train"] = _first(crystals, parts["train"], recipe.split, recipe.split.max_train)
     _check_functionals(recipe, crystals.take(parts["train"] + parts["val"]))
     return TrainingData(crystals, parts, {str(s.path): file_digest(p) for s, p in zip(recipe.data, paths, strict=True)})
+
+
+def _labeled_only(parts: Parts, crystals: Crystals, name: str) -> Parts:
+    """Parts without the crystals that have no label of a property."""
+    present = [label is not None and bool(np.isfinite(label).all()) for label in crystals.labels(name)]
+    return {part: [i for i in members if present[i]] for part, members in parts.items()}
 
 
 def _first(crystals: Crystals, members: list[int], settings: SplitSettings, count: int) -> list[int]:

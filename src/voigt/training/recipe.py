@@ -33,6 +33,7 @@ class DataSource(_Section):
     targets: tuple[str, ...] | None = Field(
         None, description="Which of the recipe's targets this file has; by default all of them."
     )
+    having: str | None = Field(None, description="Keep crystals that have a label of this one of the targets.")
     max_atoms: Count | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
     limit: Count | None = Field(
         None,
@@ -209,6 +210,9 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
             f"{source}: targets ({', '.join(recipe.targets)}) and model.properties "
             f"({', '.join(recipe.model.properties)}) must name the same properties"
         )
+    strange = [file.having for file in recipe.data if file.having not in (None, *(file.targets or recipe.targets))]
+    if strange:
+        raise RecipeError(f"{source}: having: {', '.join(map(str, strange))} is none of the targets of its file")
     if all(target.auxiliary for target in recipe.targets.values()):
         raise RecipeError(f"{source}: all targets are auxiliary; one at least must be what the model is for")
     return recipe

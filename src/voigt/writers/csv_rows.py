@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voigt.files import atomic_write
+from voigt.structures.formula import reduced_formula
+from voigt.tensors.layout import flat, headings
 from voigt.tensors.properties import PROPERTIES, Property
-from voigt.writers.layout import flat, headings, reduced_formula
+from voigt.text import csv_cell
 
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
@@ -21,6 +23,8 @@ _CRYSTAL = ("id", "formula", "space_group", "atoms")
 
 def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: Sequence[str] | None = None) -> int:
     """Write one table, see `voigt.writers.write_predictions`; returns the number of crystals.
+
+    An id that a spreadsheet would take for a formula begins with an apostrophe, see `voigt.text.csv_cell`.
 
     Atoms: id, index from 0, element, Z11, Z12, ... Z33 in e. The first digit is the field (polarization), the second
     the displacement, in the Cartesian axes of the input. Crystals: id, reduced formula, number of the space group,
@@ -47,12 +51,12 @@ def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: S
 def _atoms(prediction: Prediction) -> Iterator[list[object]]:
     charges = prediction.values["born_charges"].reshape(-1, 9)
     for index, (symbol, tensor) in enumerate(zip(prediction.atoms.symbols, charges, strict=True)):
-        yield [prediction.id, index, symbol, *(f"{value:.8f}" for value in tensor)]
+        yield [csv_cell(prediction.id), index, symbol, *(f"{value:.8f}" for value in tensor)]
 
 
 def _crystal(prediction: Prediction, columns: Mapping[str, Sequence[str]]) -> list[object]:
     atoms = prediction.atoms
-    cells: list[object] = [prediction.id, reduced_formula(atoms), prediction.symmetry.number, len(atoms)]
+    cells: list[object] = [csv_cell(prediction.id), reduced_formula(atoms), prediction.symmetry.number, len(atoms)]
     for name, titles in columns.items():
         value = prediction.values.get(name)
         cells += [""] * len(titles) if value is None else [f"{x:.8g}" for x in flat(PROPERTIES[name], value)]

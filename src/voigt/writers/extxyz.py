@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,8 @@ import ase
 import numpy as np
 
 from voigt.files import atomic_write
+from voigt.tensors.layout import flat, norm
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import flat, norm
 
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
@@ -36,7 +35,8 @@ def annotated(prediction: Prediction) -> ase.Atoms:
                 _set(atoms.info, f"voigt_{kind}" if alike else f"{name}_{kind}", text)
             if alike:
                 break
-    atoms.info.setdefault("id", prediction.id)
+    if str(atoms.info.get("id")) != prediction.id:
+        atoms.info["id"] = prediction.id
     for name, value in prediction.values.items():
         prop = PROPERTIES[name]
         home = atoms.arrays if prop.per == "atom" else atoms.info
@@ -52,15 +52,18 @@ def annotated(prediction: Prediction) -> ase.Atoms:
 
 
 def write_extxyz(predictions: Iterable[Prediction], path: str | Path) -> int:
-    """Write one frame for each crystal, see `annotated`; returns their number."""
+    """Write one frame for each crystal, see `annotated`; returns their number.
+
+    What a frame brings along and extended XYZ cannot hold is changed or left out, see `voigt.writers.readable`.
+    """
     from ase.io.extxyz import write_xyz
 
+    from voigt.writers.readable import readable
+
     count = 0
-    with atomic_write(path) as stream, warnings.catch_warnings():
-        # Objects in info that no text can hold, such as those of a database row, are left out.
-        warnings.filterwarnings("ignore", "Skipping unhashable information")
+    with atomic_write(path) as stream:
         for prediction in predictions:
-            write_xyz(stream, annotated(prediction))
+            write_xyz(stream, readable(annotated(prediction)))
             count += 1
     return count
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
+
+from voigt.text import one_line
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str = "") -> str:
@@ -19,6 +22,31 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], sides: str = "")
     lines = ["| " + " | ".join(cells) + " |" for cells in (header, *rows)]
     rules = ("--:" if side == "r" else "---" for side in sides or "l" + "r" * (len(header) - 1))
     return "\n".join([lines[0], f"|{'|'.join(rules)}|", *lines[1:]])
+
+
+def escaped(text: str) -> str:
+    r"""Text of a file as it stands in Markdown and its tables: one line, no links, images, HTML or emphasis.
+
+    Examples
+    --------
+    >>> print(escaped("[a](http://b) <script> x|y"))
+    \[a\](http://b) &lt;script&gt; x\|y
+    """
+    plain = one_line(" ".join(str(text).split()))
+    plain = plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*\[\]|])", r"\\\1", plain)
+
+
+def code(text: str) -> str:
+    r"""Text of a file between backticks, also in a table; backticks in it become apostrophes.
+
+    Examples
+    --------
+    >>> print(code("a`b|c"))
+    `a'b\|c`
+    """
+    plain = one_line(" ".join(str(text).split()))
+    return f"`{plain.replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
 def number(value: float) -> str:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voigt.files import atomic_write
+from voigt.structures.formula import reduced_formula
+from voigt.tensors.layout import flat, norm
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import flat, norm, reduced_formula
 
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction

@@ -174,7 +174,7 @@ def _notes(phonons: GammaPhonons, mixed: bool) -> list[str]:
 
 def _formula(phonon: Phonopy) -> str:
     from voigt.response.phonons.cells import to_ase
-    from voigt.writers.layout import reduced_formula
+    from voigt.structures.formula import reduced_formula
 
     return reduced_formula(to_ase(phonon.primitive))
 

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import VoigtError
+from voigt.structures.formula import reduced_formula
+from voigt.tensors.layout import headings, norm, stored
 from voigt.tensors.pattern import Pattern, find_pattern
 from voigt.tensors.properties import PROPERTIES, Property
-from voigt.writers.layout import headings, norm, reduced_formula, stored
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -77,12 +78,11 @@ def site_labels(symmetry: Symmetry) -> list[str]:
 
     The letter alone for a supercell that does not have all operations of the crystal.
     """
-    translations = max(int((abs(symmetry.rotations - np.eye(3)).max(axis=(1, 2)) < 1e-6).sum()), 1)
-    if len(symmetry.rotations) != _ORDERS.get(symmetry.point_group, 0) * translations:
+    if len(symmetry.rotations) != _ORDERS.get(symmetry.point_group, 0):
         return list(symmetry.wyckoffs)
     centering = _CENTERING[symmetry.international[0]]
     sizes = np.bincount(symmetry.orbits, minlength=len(symmetry.orbits))[symmetry.orbits]
-    counts = sizes * centering // translations
+    counts = sizes * centering // symmetry.translations
     return [f"{count}{letter}" for count, letter in zip(counts, symmetry.wyckoffs, strict=True)]
 
 

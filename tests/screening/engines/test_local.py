@@ -76,6 +76,29 @@ def test_two_processes_give_the_rows_of_one_and_survive_a_deadly_crystal(tiny: J
     same_values(rows(tmp_path / "two").select(columns), rows(tmp_path / "one").select(columns))
 
 
+def test_a_crystal_that_never_ends_is_named_and_the_others_are_computed(
+    tiny: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its process is killed by the system: a library that does not return runs no Python that could stop it."""
+    monkeypatch.setattr(engine, "patience", lambda piece: 3 if any(entry.id == "endless" for entry in piece) else 120)
+    (endless,) = salts(1, start=50)
+    good = salts(3)
+    inputs = [*good, Slow(endless, info={"id": "endless", "seconds": 600.0})]
+    before = children()
+    summary = run(inputs, tmp_path, tiny, workers=2)
+    assert (summary.crystals, summary.failed) == (3, 1)
+    assert children() == before
+    check(tmp_path, [atoms.info["id"] for atoms in good], ["endless"])
+    (failure,) = failures(tmp_path)
+    assert failure["kind"] == "crashed"
+    assert "or because it took longer than 3 s" in failure["reason"]
+
+
+def test_patience_grows_with_the_atoms() -> None:
+    (small,), (large,) = pieces_of(salts(1)), pieces_of([salts(1)[0].repeat(10)])
+    assert engine.patience(small) < engine.patience(large) == engine.PATIENCE + 100
+
+
 def test_processes_that_cannot_start_are_one_error_and_no_failures(
     tiny: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +164,7 @@ def test_suspects_are_halved_down_to_the_one(tiny: Job, monkeypatch: pytest.Monk
             if broken:
                 raise BrokenProcessPool
             future: Future[Any] = Future()
-            names = [entry.id for entry in arguments[0]] if call is engine.compute else []
+            names = [entry.id for entry in arguments[0]] if call is engine.limited else []
             if {"salt-005", "salt-016"} & set(names):
                 broken = True
                 future.set_exception(BrokenProcessPool())

@@ -177,8 +177,9 @@ def test_a_crystal_that_kills_its_worker_is_a_failure_and_the_others_are_compute
     reasons = dict(zip(failures["id"].to_pylist(), failures["reason"].to_pylist(), strict=True))
     assert set(reasons) == {deadly.id, "crystal-20"}
     assert reasons[deadly.id] == (
-        f"{file}, frame 11 (id {deadly.id}): the process that computed its 2 atoms was killed, most likely for lack of "
-        "memory; use a machine with more"
+        f"{file}, frame 11 (id {deadly.id}): the process that computed its 2 atoms was killed, for lack of memory, "
+        "by a fault in a library, or because it took longer than 121 s; check the structure, or use a machine with "
+        "more memory"
     )
     assert capfd.readouterr() == ("", "")
 

@@ -324,4 +324,5 @@ def test_ids_of_any_script(tiny: Job, tmp_path: Path) -> None:
     bad = unseen("сильвин, «K»")
     run([*inputs[:3], bad], tmp_path, tiny)
     run(collection([*inputs, bad]), tmp_path, tiny)
+    names[2] = 'a "quoted", id?of two lines'  # the one change that ids undergo
     check(tmp_path, names, ["сильвин, «K»"])

@@ -6,16 +6,16 @@ from typing import Literal
 
 from pydantic import Field
 
-from voigt.models.hypers import NetworkHypers
+from voigt.models.hypers import Depth, NetworkHypers, Width
 
 
 class TrunkHypers(NetworkHypers):
     """Configuration of the equivariant message passing."""
 
     method: str = Field("equivariant", description="Name of the method that the message passing serves.")
-    channels: int = Field(32, ge=1, description="Multiplicity F of each of the node types 0e, 1o, 1e, 2e.")
-    interactions: int = Field(3, ge=1, description="Number of message-passing blocks.")
-    num_radial: int = Field(16, ge=2, description="Number of Gaussian radial functions, evenly spaced up to cutoff.")
+    channels: Width = Field(32, ge=1, description="Multiplicity F of each of the node types 0e, 1o, 1e, 2e.")
+    interactions: Depth = Field(3, ge=1, description="Number of message-passing blocks.")
+    num_radial: Width = Field(16, ge=2, description="Number of Gaussian radial functions, evenly spaced up to cutoff.")
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff; 'none' is the paper's."
     )
@@ -27,7 +27,7 @@ class TrunkHypers(NetworkHypers):
         description="Coupling strengths per edge: 'shared' is linear in the radial functions with weights common to "
         "all edges (the paper's); 'radial' a small network of the distance; 'pair' also of the scalars of both ends.",
     )
-    hidden: int = Field(32, ge=1, description="Width of that small network (weights 'radial' and 'pair').")
+    hidden: Width = Field(32, ge=1, description="Width of that small network (weights 'radial' and 'pair').")
     update: Literal["linear", "gated"] = Field(
         "gated", description="After aggregation: linear (the paper's), or scalars through SiLU and gates on the rest."
     )
@@ -40,7 +40,7 @@ class TrunkHypers(NetworkHypers):
     periodic_table: bool = Field(
         True, description="Elements share learned features of their group, period and block, which helps rare ones."
     )
-    embedding: int = Field(32, ge=1, description="Width of the element embedding.")
+    embedding: Width = Field(32, ge=1, description="Width of the element embedding.")
     init: Literal["normal", "uniform"] = Field(
         "normal", description="Initial weights: standard normal, or uniform in (-1, 1) as the released weights."
     )
@@ -48,5 +48,8 @@ class TrunkHypers(NetworkHypers):
         "component", description="Spherical harmonics as e3nn's 'integral' (the paper's) or 'component'."
     )
     average_neighbors: float = Field(
-        30.0, gt=0, description="Messages are divided by the square root of this number; 1 gives the paper's plain sum."
+        30.0,
+        gt=0,
+        le=1e6,
+        description="Messages are divided by the square root of this number; 1 gives the paper's plain sum.",
     )

@@ -14,7 +14,7 @@ from voigt.models.equivariant.paths import NODE_ROWS, coupling_paths
 from voigt.models.equivariant.strengths import NetworkStrengths, make_strengths
 
 CHUNK = 1024
-"""Edges handled at a time where no gradients are needed: the arrays of so many stay in the processor's cache."""
+"""Edges that a CPU handles at a time where no gradients are needed: the arrays of so many stay in its cache."""
 
 
 class Interaction(nn.Module):
@@ -94,20 +94,22 @@ class Interaction(nn.Module):
         ends = None
         if isinstance(self.strengths, NetworkStrengths):
             ends = self.strengths.ends(atoms, nodes, source, target)
-        step = len(source) if torch.is_grad_enabled() else CHUNK
+        if torch.is_grad_enabled() or nodes.is_cuda:
+            strengths = self._strengths_of(radial, envelope, ends)
+            return product(atoms, strengths, couplings, source, target, len(nodes), self.paths) * self.scale
         total = torch.zeros_like(nodes)
-        for first in range(0, len(source), max(step, 1)):
-            rows = slice(first, first + step)
-            if isinstance(self.strengths, NetworkStrengths):
-                strengths = self.strengths(radial[rows], envelope[rows], None if ends is None else ends[rows])
-            else:
-                strengths = self.strengths(radial[rows], envelope[rows])
+        for first in range(0, len(source), CHUNK):
+            rows = slice(first, first + CHUNK)
+            strengths = self._strengths_of(radial[rows], envelope[rows], None if ends is None else ends[rows])
             # Edges are sorted by target: a chunk adds to a stretch of atoms only, so that the cost stays linear.
             low, high = int(target[first]), int(target[rows][-1]) + 1
             chunk = [coupling[rows] for coupling in couplings]
             sums = product(atoms, strengths, chunk, source[rows], target[rows] - low, high - low, self.paths)
-            if torch.is_grad_enabled():  # a single chunk
-                total = nn.functional.pad(sums, (0, 0, 0, 0, low, len(total) - high))
-            else:
-                total[low:high] += sums
+            total[low:high] += sums
         return total * self.scale
+
+    def _strengths_of(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> list[Tensor]:
+        """For each path the strengths of some edges."""
+        if isinstance(self.strengths, NetworkStrengths):
+            return self.strengths(radial, envelope, ends)
+        return self.strengths(radial, envelope)

@@ -6,7 +6,6 @@ import functools
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
@@ -28,19 +27,19 @@ def feature_rotation(rotation: Tensor) -> Tensor:
     # A quadrupole is a symmetric traceless matrix, and turns as R Q R^T: D_mp = sum B^m_ij R_ik R_jl B^p_kl.
     # One product with a constant: an einsum of four operands spends most of its time on the order of contraction.
     pairs = rotation[:, :, None, :, None] * rotation[:, None, :, None, :]
-    action = torch.as_tensor(_quadrupole_action(), dtype=rotation.dtype, device=rotation.device)
-    coupled = pairs.reshape(len(rotation), 81) @ action
+    coupled = pairs.reshape(len(rotation), 81) @ _quadrupole_action(rotation.dtype, rotation.device)
     result[:, NODE_ROWS["2e"], NODE_ROWS["2e"]] = coupled.view(-1, 5, 5)
     return result
 
 
 @functools.lru_cache
-def _quadrupole_action() -> NDArray[np.float64]:
-    """(81, 25): flat products R_ik R_jl -> flat matrix of R on quadrupoles."""
+@torch.inference_mode(False)
+def _quadrupole_action(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(81, 25): flat products R_ik R_jl -> flat matrix of R on quadrupoles; copied to a device once."""
     # Rows of the basis of symmetric tensors: the trace (0e), then five orthonormal traceless matrices (2e).
     basis = cartesian_basis("ij=ji").matrix[1:].reshape(5, 3, 3)
-    action: NDArray[np.float64] = np.einsum("mij,pkl->ijklmp", basis, basis).reshape(81, 25)
-    return action
+    action = np.einsum("mij,pkl->ijklmp", basis, basis).reshape(81, 25)
+    return torch.as_tensor(action, dtype=dtype, device=device)
 
 
 def spread(nodes: Tensor, orbit: Tensor, wigner: Tensor | None) -> Tensor:

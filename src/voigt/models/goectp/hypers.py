@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from voigt.graphs import AxesOptions
-from voigt.models.hypers import NetworkHypers
+from voigt.models.hypers import Depth, NetworkHypers, Width
 from voigt.tensors.properties import PROPERTIES
 
 
@@ -35,17 +35,19 @@ class GoeCTPHypers(NetworkHypers):
         description="What the backbone sees of directions in the canonical axes: nothing (the paper's), the components "
         "of unit vectors, or also their products (harmonics up to degree 2).",
     )
-    width: int = Field(64, ge=1, description="Width of the atoms' features (equivar: channels of every type).")
-    layers: int = Field(3, ge=1, description="Number of message-passing layers.")
-    heads: int = Field(4, ge=1, description="Attention heads (crystalformer).")
-    num_radial: int = Field(
+    width: Width = Field(64, ge=1, description="Width of the atoms' features (equivar: channels of every type).")
+    layers: Depth = Field(3, ge=1, description="Number of message-passing layers.")
+    heads: Width = Field(4, ge=1, description="Attention heads (crystalformer).")
+    num_radial: Width = Field(
         32, ge=2, description="Number of radial functions of the distance (equivar has its own 16)."
     )
     envelope: Literal["none", "cosine", "polynomial"] = Field(
         "cosine", description="Factor that takes edge features smoothly to zero at the cutoff."
     )
-    hidden: int = Field(128, ge=1, description="Width of the head's hidden layer.")
-    average_neighbors: float = Field(30.0, gt=0, description="Sums over neighbors are divided by the root of this.")
+    hidden: Width = Field(128, ge=1, description="Width of the head's hidden layer.")
+    average_neighbors: float = Field(
+        30.0, gt=0, le=1e6, description="Sums over neighbors are divided by the root of this."
+    )
     element_reference: bool = Field(True, description="Add a learned isotropic value per element to the output.")
     equivariant_readout: bool = Field(
         False, description="Add Equivar's own readout to the head's tensor, which then is a correction (equivar)."

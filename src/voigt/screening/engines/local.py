@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import multiprocessing
 import os
 import signal
@@ -23,6 +24,11 @@ from voigt.screening.job import Job, stages_of
 from voigt.screening.store.rows import Outcome
 from voigt.structures import Input
 
+PATIENCE = 120
+"""Seconds that any piece of work may take: models are loaded with the first."""
+PATIENCE_PER_ATOM = 0.05
+"""Seconds more for each atom, ten times what a network takes without symmetry on one core."""
+
 AHEAD = 2  # pieces of work under way for each process: one in work, one waiting, so that memory stays flat
 
 Piece = Sequence[Input]
@@ -40,8 +46,8 @@ def run_local(work: Iterable[Piece], job: Job, workers: int) -> Generator[Outcom
     job
         See `voigt.screening.job.Job`.
     workers
-        1: this process computes. More: so many others do, each with its own copy of the models. A process that dies is
-        replaced; the crystal that kills it is a failure with this reason, the others of its piece are computed.
+        1: this process computes. More: so many others do, each with its own copy of the models. A process that dies, or
+        takes longer than `patience`, is replaced; the crystal to blame is a failure, the others are computed.
 
     Raises
     ------
@@ -85,7 +91,7 @@ class _Pool:
                         else:
                             # Noted first: submitting to a broken pool fails, and the piece must not be lost.
                             self.suspects.append(piece)
-                            future = submit(compute, piece, self.job)
+                            future = submit(limited, piece, self.job, patience(piece))
                             self.suspects.pop()
                             pending[future] = piece
                     if not pending:
@@ -111,7 +117,7 @@ class _Pool:
             while self.suspects:
                 piece = self.suspects.popleft()
                 try:
-                    outcome = submit(compute, piece, self.job).result()
+                    outcome = submit(limited, piece, self.job, patience(piece)).result()
                 except BrokenProcessPool:
                     break
                 yield outcome
@@ -124,12 +130,27 @@ class _Pool:
             self.suspects.extendleft((piece[half:], piece[:half]))
 
 
+def patience(piece: Piece) -> int:
+    """Seconds that a piece of work may take."""
+    atoms = sum(0 if isinstance(entry, Failure) else len(entry.atoms) for entry in piece)
+    return PATIENCE + math.ceil(PATIENCE_PER_ATOM * atoms)
+
+
+def limited(piece: Piece, job: Job, seconds: int) -> Outcome:
+    """`compute` in a process that the system kills when the time is over, even inside a library that never returns."""
+    signal.alarm(seconds)
+    try:
+        return compute(piece, job)
+    finally:
+        signal.alarm(0)
+
+
 def killed(entry: Input, job: Job) -> Outcome:
     """Failure of a crystal that kills the process that computes it."""
     atoms = 0 if isinstance(entry, Failure) else len(entry.atoms)
     problem = (
-        f"the process that computed its {atoms} atoms was killed, most likely for lack of memory; "
-        "use a machine with more"
+        f"the process that computed its {atoms} atoms was killed, for lack of memory, by a fault in a library, or "
+        f"because it took longer than {patience([entry])} s; check the structure, or use a machine with more memory"
     )
     return crashed(entry, problem, job)
 

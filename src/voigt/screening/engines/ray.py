@@ -45,8 +45,7 @@ import torch
 from voigt import __version__
 from voigt.errors import DomainError, VoigtError
 from voigt.models.checkpoint import available_models
-from voigt.screening.compute import compute
-from voigt.screening.engines.local import killed
+from voigt.screening.engines.local import killed, limited, patience
 from voigt.screening.engines.mailbox import find_mailbox, read_pieces, row, start_mailbox
 from voigt.screening.job import Job
 from voigt.screening.store.rows import Outcome
@@ -56,7 +55,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 AHEAD = 3  # pieces under way for each worker: one in work, one waiting at the worker, one on the way
-PATIENCE = 20.0  # seconds until a cluster must answer
+ANSWER = 20.0  # seconds until a cluster must answer
 STORE_BYTES = 256 * 2**20  # object store of a local cluster; Ray's default is a third of the memory
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
@@ -176,7 +175,8 @@ class _Computer:
             differ = f"the Ray cluster runs Voigt {__version__} and this is {self._release}"
             return pickle.dumps(DomainError(f"{differ}; install the same release on all its nodes"))
         try:
-            return pickle.dumps(compute(pickle.loads(data), self._job), protocol=5)
+            piece = pickle.loads(data)
+            return pickle.dumps(limited(piece, self._job, patience(piece)), protocol=5)
         except VoigtError as error:
             return pickle.dumps(error)
         except Exception as error:  # a defect: shown where it can be seen, with its traceback
@@ -266,7 +266,7 @@ def _check_reachable(address: str) -> None:
     place = urlsplit(address if "://" in address else f"//{address}")
     try:
         if place.hostname is not None and place.port is not None:
-            socket.create_connection((place.hostname, place.port), timeout=PATIENCE).close()
+            socket.create_connection((place.hostname, place.port), timeout=ANSWER).close()
     except (OSError, ValueError) as error:
         raise DomainError(
             f"no Ray cluster at --address {address} ({error}); start one with 'ray start --head' and give its HOST:PORT"

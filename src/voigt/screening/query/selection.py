@@ -18,8 +18,9 @@ from voigt.screening.query.derived import DERIVED, columns_of, needed_columns, s
 from voigt.screening.query.expressions import Expression, evaluate, unknown
 from voigt.screening.query.grammar import Kind
 from voigt.screening.query.uncertainty import deviations
-from voigt.screening.store.parts import ROWS, read_part, read_tables, schema_names
+from voigt.screening.store.parts import ROWS, as_written, read_part, read_tables, schema_names
 from voigt.structures.rows import atoms_from_row
+from voigt.text import csv_cell
 
 if TYPE_CHECKING:
     import pyarrow
@@ -149,14 +150,17 @@ def select(
     kept = [_Rows(text, text, np.empty(0, dtype=np.int64), np.empty((0, len(names))), np.empty(0))]
     looked_at = lacking = passed = 0
     for table in read_tables(parts, list(dict.fromkeys(columns))):
-        keep, missing, scalars = _judged(table, wanted, where, rank)
+        with as_written():
+            keep, missing, scalars = _judged(table, wanted, where, rank)
+            if keep.any():
+                kept.append(_rows(table, keep, scalars, names, rank))
         looked_at, lacking, passed = looked_at + table.num_rows, lacking + int(missing.sum()), passed + int(keep.sum())
-        if keep.any():
-            kept.append(_rows(table, keep, scalars, names, rank))
         if top is not None and sum(len(rows.ids) for rows in kept) > max(4 * top, ROWS):
             kept = [_best(kept, rank, top, ascending)]
     rows = _best(kept, rank, top, ascending)
     ids = tuple(rows.ids.tolist())
+    if len(set(ids)) < len(ids):
+        raise InputError("some crystals are in two parts of this screening; run 'voigt screen' again to put one aside")
     return Selection(
         ids=ids,
         formulas=tuple(rows.formulas.tolist()),
@@ -205,7 +209,13 @@ def write_selection(selection: Selection, path: str | Path) -> None:
         rows.writerow([*texts, *numbers])
         for row in zip(*texts.values(), *(column.tolist() for column in numbers.values()), strict=True):
             cells = ["" if value is None or value != value else value for value in row]
-            rows.writerow([f"{value:.8g}" if isinstance(value, float) else value for value in cells])
+            rows.writerow([_csv_text(value) for value in cells])
+
+
+def _csv_text(value: Any) -> Any:
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return csv_cell(value) if isinstance(value, str) else value
 
 
 def read_crystals(parts: Sequence[Path], ids: Sequence[str]) -> Iterator[ase.Atoms]:
@@ -219,7 +229,9 @@ def read_crystals(parts: Sequence[Path], ids: Sequence[str]) -> Iterator[ase.Ato
     wanted = set(ids)
     places: dict[str, tuple[Path, int]] = {}
     for part in parts:
-        for row, identity in enumerate(read_part(part, ["id"])["id"].to_pylist()):
+        with as_written():
+            names = read_part(part, ["id"])["id"].to_pylist()
+        for row, identity in enumerate(names):
             if identity in wanted:
                 places[identity] = (part, row)
     absent = [identity for identity in ids if identity not in places]
@@ -232,8 +244,10 @@ def read_crystals(parts: Sequence[Path], ids: Sequence[str]) -> Iterator[ase.Ato
         part, row = places[identity]
         if part != held:
             held, table = part, read_part(part, ["numbers", "cell", "frac"])
-        numbers, cell, frac = (table[name][row].as_py() for name in ("numbers", "cell", "frac"))
-        yield atoms_from_row(numbers, cell, frac, {"id": identity})
+        with as_written():
+            numbers, cell, frac = (table[name][row].as_py() for name in ("numbers", "cell", "frac"))
+            atoms = atoms_from_row(numbers, cell, frac, {"id": identity})
+        yield atoms
 
 
 def _check(where: Expression | None, rank: Expression | None, top: int | None, show: Sequence[str]) -> None:

@@ -14,6 +14,8 @@ from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
+from voigt.text import one_line
+
 _INK = "#222222"
 _SIZE = 7.5  # points
 _MARKER = 3.2  # points about a marker that stay free
@@ -22,7 +24,9 @@ _DIRECTIONS = ((1, 1), (1, 0), (-1, 1), (-1, 0), (0, 1), (1, -1), (-1, -1), (0, 
 
 
 def pretty(formula: str) -> str:
-    """A formula for matplotlib, counts as subscripts."""
+    """A formula for matplotlib, counts as subscripts; what is no formula stays as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9().]*", formula):
+        return one_line(formula).replace("$", r"\$")
     return re.sub(r"(?<=[A-Za-z)])(\d+)", r"$_{\1}$", formula)
 
 

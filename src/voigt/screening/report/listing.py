@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from voigt.screening.query.selection import Selection
+from voigt.text import one_line
 from voigt.writers.markdown import number
 
 
@@ -15,8 +16,8 @@ def selection_text(selection: Selection) -> str:
     header = ["", "id", "formula", "space group"]
     columns = [
         [str(place + 1) for place in range(len(selection.ids))],
-        list(selection.ids),
-        list(selection.formulas),
+        [*map(one_line, selection.ids)],
+        [*map(one_line, selection.formulas)],
         [str(group) if group else "–" for group in selection.spacegroups.tolist()],
     ]
     if selection.ranked_by is not None and selection.ranked_by not in named:

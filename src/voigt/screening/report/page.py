@@ -17,7 +17,8 @@ from voigt.screening.report.findings import FLAGS, Front, Material, flags_of
 from voigt.screening.report.survey import Failures, Reasons, Survey
 from voigt.screening.report.wording import definitions, in_words, title_of
 from voigt.tensors.properties import PROPERTIES
-from voigt.writers.markdown import counted, number, table
+from voigt.text import one_line
+from voigt.writers.markdown import code, counted, escaped, number, table
 
 _REASONS = 15  # rows of a table of reasons
 _FRONT_ROWS = 40
@@ -75,7 +76,7 @@ def _summary(findings: Findings, criteria: Criteria) -> str:
         first = findings.best[0]
         order = "smallest" if findings.selection.ascending else "largest"
         among = " of them" if where is not None else ""
-        sentences.append(f"The {order} `{rank.text}`{among} has {_cell(first.formula)} ({_cell(first.id)}): "
+        sentences.append(f"The {order} `{rank.text}`{among} has {escaped(first.formula)} ({escaped(first.id)}): "
                          f"{_with_error(*(first.rank or (math.nan, math.nan)))}.")
     return " ".join(sentences)
 
@@ -83,22 +84,24 @@ def _summary(findings: Findings, criteria: Criteria) -> str:
 def _what(findings: Findings) -> list[str]:
     manifest, collection, job = findings.manifest, findings.manifest["collection"], findings.manifest["job"]
     count = collection.get("count")
+    settings = ", ".join(f"{key} {_plain(value)}" for key, value in (job.get("settings") or {}).items())
     facts = [
-        ("collection", f"`{collection['name']}` ({collection['kind']})"),
-        ("fingerprint of the collection", f"`{collection['fingerprint']}`"),
+        ("collection", f"{code(collection['name'])} ({escaped(collection['kind'])})"),
+        ("fingerprint of the collection", code(collection["fingerprint"])),
         ("crystals in it", "not known beforehand" if count is None else f"{count:,}"),
-        ("properties", ", ".join(f"`{name}`" for name in job["properties"])),
-        ("prefilter", f"`{job['prefilter']}`" if job.get("prefilter") else "none"),
-        ("settings", ", ".join(f"{key} {_plain(value)}" for key, value in (job.get("settings") or {}).items()) or "–"),
-        ("state", _STATES.get(manifest["state"], manifest["state"])),
+        ("properties", ", ".join(map(code, job["properties"]))),
+        ("prefilter", code(job["prefilter"]) if job.get("prefilter") else "none"),
+        ("settings", escaped(settings) or "–"),
+        ("state", _STATES.get(manifest["state"], escaped(manifest["state"]))),
     ]
     models = [
-        [f"`{model['name']}`", ", ".join(model["properties"]), model.get("functional") or "–", f"`{model['sha256']}`"]
+        [code(model["name"]), escaped(", ".join(model["properties"])), escaped(model.get("functional") or "–"),
+         code(model["sha256"])]
         for model in models_of(manifest)
     ]
     return [
         "## What was screened",
-        table(["", ""], [[name, _cell(text)] for name, text in facts], "ll"),
+        table(["", ""], [[name, text] for name, text in facts], "ll"),
         "The models, by the SHA-256 of their files:",
         table(["model", "predicts", "functional", "SHA-256"], models, "llll"),
         "The commands, in the order in which they ran:",
@@ -109,14 +112,16 @@ def _what(findings: Findings) -> list[str]:
 def _session(place: int, session: Mapping[str, Any]) -> str:
     crystals, seconds = session.get("crystals", 0), session.get("seconds") or 0.0
     speed = f", {(crystals + session.get('failed', 0)) / seconds:.3g} inputs/s" if seconds > 0 else ""
+    version, started = session.get("voigt", "?"), session.get("started", "?")
+    command = one_line(" ".join(str(session["command"]).split())).replace("```", "'''")
     ended = session.get("ended") or "an end that was not recorded"
     peak = max((session.get("peak_mib") or {}).values(), default=0)
     memory = f", at most {peak:,} MiB in one process" if peak else ""
     outcome = f"{counted(crystals, 'crystal')} predicted, {session.get('failed', 0):,} failed"
     return (
-        f"{place}. Voigt {session.get('voigt', '?')}, {session.get('started', '?')} to {ended}: "
+        f"{place}. {escaped(f'Voigt {version}, {started} to {ended}')}: "
         f"{outcome}, {seconds:,.0f} s{speed}{memory}\n\n"
-        f"   ```\n   {' '.join(str(session['command']).split())}\n   ```"
+        f"   ```\n   {command}\n   ```"
     )
 
 
@@ -164,7 +169,7 @@ def _unrecorded(survey: Survey, failures: Failures) -> str:
 def _reasons(reasons: Reasons) -> list[list[str]]:
     """Rows of a table: reason, the first sentence of it, and cases; one row on all beyond the most common."""
     shown = reasons.common(_REASONS)
-    rows = [[_cell(reason.meaning), _cell(example) or "–", f"{count:,}"] for reason, count, example in shown]
+    rows = [[escaped(reason.meaning), escaped(example) or "–", f"{count:,}"] for reason, count, example in shown]
     if others := len(reasons.counts) - len(shown):
         rows.append([f"{others:,} others", "", f"{reasons.total - sum(count for _, count, _ in shown):,}"])
     return rows
@@ -203,7 +208,7 @@ def _on_spread(spread: Deviations) -> str:
         return ""
     text = "± is the standard deviation of each number among the members of an ensemble; it is no bound on the error. "
     if spread.others:
-        counted = ", ".join(f"`{_cell(name)}`" for name in sorted(spread.ensembles))
+        counted = ", ".join(code(name) for name in sorted(spread.ensembles))
         text += f"± counts only models that are ensembles: {counted}; what others predict is taken as exact. "
     return text + "A number without it comes from one network or is exact. "
 
@@ -235,10 +240,10 @@ def _pareto(findings: Findings, conditional: bool) -> list[str]:
 def _materials(materials: Sequence[Material], names: Sequence[str], ranked_by: str | None) -> str:
     shown = ranked_by is not None and ranked_by not in names  # or it has its column
     head = ["", "formula", "id", "space group", *map(title_of, names)]
-    head += ([f"`{_cell(ranked_by or '')}`"] if shown else []) + ["flags"]
+    head += ([code(ranked_by or "")] if shown else []) + ["flags"]
     rows = []
     for material in materials:
-        cells = [str(material.place), _cell(material.formula), _cell(material.id), str(material.spacegroup or "–")]
+        cells = [str(material.place), escaped(material.formula), escaped(material.id), str(material.spacegroup or "–")]
         cells += [_with_error(*material.values[name]) for name in names]
         cells += [_with_error(*material.rank)] if shown and material.rank is not None else []
         rows.append([*cells, material.flags])
@@ -290,7 +295,7 @@ def _caveats(findings: Findings) -> list[str]:
 
 
 def _credits(manifest: Mapping[str, Any]) -> list[str]:
-    names = " and ".join(f"`voigt models {model['name']}`" for model in models_of(manifest)) or "`voigt models`"
+    names = " and ".join(code(f"voigt models {model['name']}") for model in models_of(manifest)) or "`voigt models`"
     return [
         "## Credits",
         "Training data, their licenses and whom to cite, test figures and known failures of each model stand in its "
@@ -312,12 +317,7 @@ def _with_error(value: float, error: float) -> str:
 
 def _title(name: str) -> str:
     """A collection in short: the last part of a path, an address as it is."""
-    return _cell(name if "://" in name else name.rstrip("/").rsplit("/", 1)[-1] or name)
-
-
-def _cell(text: str) -> str:
-    """Text that cannot break a table: one line, bars escaped."""
-    return " ".join(str(text).split()).replace("|", "\\|")
+    return escaped(name if "://" in name else name.rstrip("/").rsplit("/", 1)[-1] or name)
 
 
 def _plain(value: Any) -> str:

@@ -30,6 +30,7 @@ from voigt.screening.store.manifest import read_manifest
 from voigt.screening.store.parts import result_parts
 from voigt.structures.rows import atoms_from_row
 from voigt.tensors.properties import PROPERTIES
+from voigt.text import csv_cell
 from voigt.writers.figures import save_figure
 
 PAGE, TOP, PARETO, STRUCTURES = "report.md", "top.csv", "pareto.csv", "structures"
@@ -219,7 +220,7 @@ def _csv(materials: Sequence[Material], names: Sequence[str], file_of: Callable[
     for material in materials:
         numbers = [*chain.from_iterable(material.values[name] for name in names), *(material.rank or ())]
         cells = ["" if value != value else f"{value:.8g}" for value in numbers]
-        start = [material.place, material.id, material.formula, material.spacegroup or ""]
+        start = [material.place, csv_cell(material.id), csv_cell(material.formula), material.spacegroup or ""]
         rows.writerow([*start, *cells, material.flags, *([file_of(material)] if file_of else [])])
     return text.getvalue()
 

@@ -22,7 +22,7 @@ from voigt.screening.query.columns import Ragged, read_column
 from voigt.screening.query.derived import columns_of, needed_columns
 from voigt.screening.query.expressions import Expression, evaluate
 from voigt.screening.query.invariants import frobenius
-from voigt.screening.store.parts import failed_parts, read_part, read_tables
+from voigt.screening.store.parts import as_written, copies, failed_parts, read_part, read_tables
 from voigt.tensors.properties import PROPERTIES
 
 if TYPE_CHECKING:
@@ -214,7 +214,8 @@ def read_survey(
     gathered = _Gathering(lacking={name: Reasons() for name in properties})
     everything = list(dict.fromkeys([*names, *sorted(where.names if where else ())]))
     for table in read_tables(parts, _columns(properties, everything)):
-        _gather(gathered, table, properties, names, where)
+        with as_written():
+            _gather(gathered, table, properties, names, where)
     if not gathered.arrays:
         raise InputError(
             "this screening holds no results; let 'voigt screen' run until its first part is written, or see in "
@@ -222,6 +223,8 @@ def read_survey(
         )
     flags, scalars = gathered.joined("flag"), gathered.joined("scalar")
     ids, formulas = (np.array(gathered.texts[name], dtype=object) for name in ("id", "formula"))
+    if len(set(gathered.texts["id"])) < len(ids):
+        raise InputError("some crystals are in two parts of this screening; run 'voigt screen' again to put one aside")
     return Survey(
         ids=ids,
         formulas=formulas,
@@ -243,15 +246,21 @@ def read_survey(
 
 
 def read_failures(folder: str | Path) -> Failures:
-    """Gather the failures of a store, also of one that is still running."""
+    """Gather the failures of a store, also of one that is still running.
+
+    Raises InputError: a table cannot be read, or is there twice.
+    """
     reasons = Reasons()
     refused = np.zeros(NUM_ELEMENTS)
     unrecorded = 0
-    for path in failed_parts(folder):
+    tables = failed_parts(folder)
+    for copy, first in copies(tables).items():
+        raise InputError(f"{copy} is a copy of {first.name}: its failures would count twice; remove the copy")
+    for path in tables:
         for row in read_part(path, ["reason", "kind", "elements"]).to_pylist():
             kind = row.get("kind")
             reasons.add(kind, row["reason"])
-            refused[[atomic_numbers[symbol] for symbol in row.get("elements") or ()]] += 1
+            refused[[atomic_numbers.get(symbol, 0) for symbol in row.get("elements") or ()]] += 1
             unrecorded += kind is None
     return Failures(reasons, refused, unrecorded)
 
@@ -329,6 +338,8 @@ def _gather_diagnostics(into: _Gathering, table: pyarrow.Table, name: str) -> No
 def _count_elements(into: _Gathering, numbers: Ragged, unseen: Mask) -> None:
     """Count every element once for every crystal that holds it."""
     crystal = np.repeat(np.arange(len(unseen)), np.nan_to_num(numbers.lengths).astype(np.int64))
+    if len(numbers.values) and not (numbers.values.min() > 0 and numbers.values.max() < NUM_ELEMENTS):
+        raise ValueError("atomic numbers of no element")
     pairs = np.unique(crystal * NUM_ELEMENTS + numbers.values.astype(np.int64))
     crystal, element = np.divmod(pairs, NUM_ELEMENTS)
     into.held += np.bincount(element, minlength=NUM_ELEMENTS)

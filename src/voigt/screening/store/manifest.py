@@ -4,13 +4,75 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voigt.errors import InputError
+from voigt.text import one_line
 
 FORMAT = 1
 MANIFEST = "manifest.json"
+MOST_BYTES = 100_000_000
+
+_Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
+_Seconds = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    name: str
+    sha256: str
+    properties: list[str]
+    functional: str | None = None
+
+
+class _Job(BaseModel):
+    properties: list[str]
+    model: str | None = None
+    prefilter: str | None = None
+    settings: dict[str, Any] | None = None
+    models: list[_Model] = []
+
+
+class _Collection(BaseModel):
+    name: str
+    kind: str
+    fingerprint: str
+    count: _Count | None = None
+
+
+class _Session(BaseModel):
+    started: datetime
+    ended: datetime | None = None
+    voigt: str = ""
+    command: str
+    crystals: _Count
+    failed: _Count
+    seconds: _Seconds
+    work: dict[str, _Seconds] = {}
+    peak_mib: dict[str, _Seconds] = {}
+
+
+class _Selection(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    where: str | None = None
+    rank: str | None = None
+    ascending: bool = False
+
+
+class _Manifest(BaseModel):
+    """What the rest of the package takes for granted in a manifest; more may be there."""
+
+    job: _Job
+    collection: _Collection
+    state: str
+    crystals: _Count
+    failed: _Count
+    sessions: list[_Session]
+    selection: _Selection = _Selection()
 
 
 def read_manifest(folder: str | Path) -> dict[str, Any]:
@@ -23,17 +85,30 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / MANIFEST
     try:
-        manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as stream:
+            text = stream.read(MOST_BYTES + 1)
+        if len(text) > MOST_BYTES:
+            raise ValueError(f"it has more than {MOST_BYTES:,} characters")
+        manifest: dict[str, Any] = json.loads(text)
         version = manifest["format"]
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no screening (no {MANIFEST}); give the folder of -o") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"{path} cannot be read ({error}); screen into a new folder") from error
     if version != FORMAT:
+        found = one_line(str(version)[:40])
         raise InputError(
-            f"{path} has format {version}, this release of voigt reads {FORMAT}; install the release that wrote it "
+            f"{path} has format {found}, this release of voigt reads {FORMAT}; install the release that wrote it "
             "or screen into a new folder"
         )
+    try:
+        _Manifest.model_validate(manifest)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = one_line(".".join(map(str, first["loc"]))[:80])
+        raise InputError(
+            f"{path} cannot be read ({place}: {first['msg'].lower()}); screen into a new folder"
+        ) from error
     return manifest
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from filecmp import cmp
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,17 +16,71 @@ if TYPE_CHECKING:
     import pyarrow
 
 ROWS = 8192  # crystals looked at together
+MOST_ROWS = 100_000
+MOST_VALUES = 100_000_000
+"""Of one part, which has about a hundred crystals."""
+
+_NAME = re.compile(r"part-(\d{6,})\.parquet")
+_TEXTS = {"id", "source", "formula", "input_digest", "reason", "kind"}
+_LISTS = {"unseen": "string", "warnings": "string", "elements": "string", "notes": "struct", "numbers": "int"}
+_LISTS |= {"cell": "double", "frac": "double"}
 
 
 def result_parts(folder: str | Path) -> list[Path]:
-    """Parts with results of the screening in a folder, in the order in which they were written."""
-    return sorted((Path(folder) / "parts").glob("part-*.parquet"))
+    """Parts with results of the screening in a folder, in the order in which they were written.
+
+    Raises
+    ------
+    InputError
+        A part is there twice, under two names: its crystals would count twice.
+    """
+    parts = part_files(Path(folder) / "parts")
+    for copy, first in copies(parts).items():
+        raise InputError(f"{copy} is a copy of {first.name}: its crystals would count twice; remove the copy")
+    return parts
+
+
+def part_files(folder: Path) -> list[Path]:
+    """Files of a folder whose names are those of parts, by number; others are none of a screening's."""
+    named = [path for path in folder.glob("part-*") if part_number(path) >= 0 and path.is_file()]
+    return sorted(named, key=lambda path: (part_number(path), path.name))
+
+
+def part_number(path: Path) -> int:
+    """Number in the name of a part, -1 for a name that is no part's."""
+    found = _NAME.fullmatch(path.name)
+    return int(found[1]) if found and len(found[1]) < 12 else -1
+
+
+def copies(parts: Sequence[Path]) -> dict[Path, Path]:
+    """Parts with the content of an earlier one -> that one; those without rows are all alike and no copies."""
+    sizes = {path: path.stat().st_size for path in parts}
+    found: dict[Path, Path] = {}
+    for _, group in groupby(sorted(parts, key=lambda path: (sizes[path], part_number(path))), key=sizes.get):
+        first: list[Path] = []
+        for path in group:
+            same = next((other for other in first if cmp(path, other, shallow=False)), None)
+            if same is None:
+                first.append(path)
+            elif _has_rows(path):
+                found[path] = same
+    return found
+
+
+def _has_rows(part: Path) -> bool:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return bool(pq.read_metadata(part).num_rows > 0)
+    except (OSError, pa.ArrowException):  # whoever reads it says so
+        return False
 
 
 def failed_parts(folder: str | Path) -> list[Path]:
     """Tables of failures that belong to a part; one without its part was left by a kill and does not count."""
     folder = Path(folder)
-    paths = sorted((folder / "failed").glob("part-*.parquet"))
+    paths = part_files(folder / "failed")
     return [path for path in paths if (folder / "parts" / path.name).exists()]
 
 
@@ -81,7 +138,43 @@ def read_part(part: Path, columns: Sequence[str]) -> pyarrow.Table:
     with _reading(part):
         # Names that the file lacks are passed over; to look at its schema, or to share a small part among threads,
         # would double the time.
-        return pq.ParquetFile(part).read(columns=list(columns), use_threads=False)
+        file = pq.ParquetFile(part)
+        check_size(file.metadata)
+        table = file.read(columns=list(columns), use_threads=False)
+        check_types(table)
+        return table
+
+
+def check_size(metadata: pyarrow.parquet.FileMetaData) -> None:
+    """ValueError for a part of which a few bytes would become more than memory holds."""
+    values = 0
+    for group in range(min(metadata.num_row_groups, MOST_ROWS)):
+        row_group = metadata.row_group(group)
+        values += sum(row_group.column(k).num_values for k in range(row_group.num_columns))
+        if values > MOST_VALUES:
+            break
+    if metadata.num_rows > MOST_ROWS or metadata.num_row_groups > MOST_ROWS or values > MOST_VALUES:
+        raise ValueError(f"it has more than {MOST_ROWS:,} rows or {MOST_VALUES:,} values")
+
+
+def check_types(table: pyarrow.Table) -> None:
+    """ValueError for a column of texts or lists that holds something else; numbers are checked where they are read."""
+    for name, kind in zip(table.column_names, map(str, table.schema.types), strict=True):
+        wrong = name in _TEXTS and kind != "string"
+        wrong |= name in _LISTS and not re.match(rf"list<\w+: {_LISTS[name]}", kind)
+        wrong |= name in ("id", "input_digest", "source", "reason") and table[name].null_count > 0
+        if wrong:
+            raise ValueError(f"its column '{name}' is {kind}")
+
+
+@contextmanager
+def as_written() -> Iterator[None]:
+    """InputError for columns that are absent or hold what no screening writes, where they are looked at."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"parts hold rows that no screening writes ({reason}); screen into a new folder") from error
 
 
 @contextmanager
@@ -92,5 +185,6 @@ def _reading(part: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise InputError(f"no such part of a screening: {part}; screen the collection again") from error
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{part} is not a readable part of a screening; screen again to replace it") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
+        reason = f" ({error})" if type(error) is ValueError else ""
+        raise InputError(f"{part} is not a readable part of a screening{reason}; screen again to replace it") from error

@@ -19,8 +19,8 @@ from voigt.prediction.plan import Plan
 from voigt.prediction.result import Prediction
 from voigt.structures import InputStructure
 from voigt.structures.domain import metal_reason
-from voigt.tensors.properties import PROPERTIES
-from voigt.writers.layout import stored
+from voigt.tensors.layout import stored
+from voigt.tensors.properties import PROPERTIES, insulators_only
 from voigt.writers.parquet import property_fields
 from voigt.writers.parquet import row as prediction_row
 
@@ -96,7 +96,7 @@ def schema(properties: Sequence[str]) -> pa.Schema:
         meaning = "Frobenius norm of the sum of the raw Born charges over the cell"
         fields.append(pa.field("drift", pa.float64(), metadata={"unit": "e", "meaning": meaning}))
     fields += [
-        pa.field("likely_metal", pa.bool_(), metadata={"meaning": "by its composition, see voigt.structures.domain"}),
+        pa.field("likely_metal", pa.bool_(), metadata={"meaning": "no band gap, or by its composition"}),
         pa.field("unseen", pa.list_(pa.string()), metadata={"meaning": "elements outside a model's training set"}),
         pa.field("warnings", pa.list_(pa.string())),
         pa.field("notes", pa.list_(NOTE), metadata={"meaning": "what each warning is and concerns, see voigt.notes"}),
@@ -127,11 +127,18 @@ def _row(structure: InputStructure, prediction: Prediction, passed: bool | None,
         **{f"{n}_members": stored(PROPERTIES[n], value).ravel() for n, value in prediction.members.items()},
         **{f"{name}_residual": value for name, value in prediction.residual.items()},
         "drift": None if prediction.drift is None else float(np.linalg.norm(prediction.drift)),
-        "likely_metal": metal_reason(atoms, prediction.symmetry) is not None,
+        "likely_metal": _likely_metal(prediction),
         "unseen": [chemical_symbols[z] for z in sorted(unseen)],
         "notes": [{"kind": n.kind, "properties": n.properties, "elements": n.elements} for n in prediction.notes],
         "prefilter": passed,
     }
+
+
+def _likely_metal(prediction: Prediction) -> bool:
+    """As its note says, or by composition where nothing is predicted that only insulators have."""
+    if insulators_only(prediction.values):
+        return any(note.kind == "likely_metal" for note in prediction.notes)
+    return metal_reason(prediction.atoms, prediction.symmetry) is not None
 
 
 def failures_table(entries: Iterable[tuple[InputStructure | Failure, Failure]]) -> pa.Table:
@@ -141,7 +148,7 @@ def failures_table(entries: Iterable[tuple[InputStructure | Failure, Failure]]) 
             "id": entry.id,
             "source": entry.source,
             "index": entry.index,
-            "reason": failure.reason,
+            "reason": failure.for_command_line().reason,
             "kind": failure.kind,
             "elements": failure.elements,
             "input_digest": input_digest(entry),

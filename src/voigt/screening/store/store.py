@@ -35,10 +35,25 @@ from voigt import __version__
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
 from voigt.screening.store.manifest import MANIFEST, load_manifest
-from voigt.screening.store.parts import failed_parts, result_parts
-from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib
+from voigt.screening.store.parts import (
+    check_size,
+    check_types,
+    copies,
+    failed_parts,
+    part_files,
+    part_number,
+    result_parts,
+)
+from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib, schema
+from voigt.structures.readers.failures import printable
+from voigt.tensors.properties import PROPERTIES
+from voigt.text import csv_cell
 
 SECONDS = 30.0  # between two updates of the counts in the manifest
+
+
+class _RepeatedError(ValueError):
+    """A part holds crystals that it or another part has already."""
 
 
 @dataclass
@@ -232,7 +247,9 @@ def write_failures(store: Store) -> None:
         table.writerow(("id", "source", "index", "reason"))
         for path in failed_parts(store.folder):
             rows = _read(path).to_pylist()
-            table.writerows((row["id"], row["source"], row["index"], row["reason"]) for row in rows)
+            table.writerows(
+                (csv_cell(row["id"]), csv_cell(row["source"]), row["index"], csv_cell(row["reason"])) for row in rows
+            )
 
 
 def _write_table(table: pa.Table, path: Path) -> None:
@@ -242,7 +259,11 @@ def _write_table(table: pa.Table, path: Path) -> None:
 
 def _read(path: Path) -> pa.Table:
     """A part, all of it, so that its checksums are verified; one thread is quicker for a table this small."""
-    return pq.read_table(path, page_checksum_verification=True, use_threads=False)
+    file = pq.ParquetFile(path, page_checksum_verification=True)
+    check_size(file.metadata)
+    table = file.read(use_threads=False)
+    check_types(table)
+    return table
 
 
 def _row_key(row: Mapping[str, Any]) -> bytes:
@@ -252,7 +273,7 @@ def _row_key(row: Mapping[str, Any]) -> bytes:
 def _sweep(folder: Path) -> None:
     """Remove what a kill left behind: files half written, failures whose part never came."""
     left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
-    left += sorted(set((folder / "failed").glob("part-*.parquet")) - set(failed_parts(folder)))
+    left += sorted(set(part_files(folder / "failed")) - set(failed_parts(folder)))
     try:
         for path in left:
             path.unlink()
@@ -263,23 +284,27 @@ def _sweep(folder: Path) -> None:
 def _load_parts(store: Store) -> None:
     """Find out what is done; put aside what cannot be read."""
     store.manifest["crystals"] = store.manifest["failed"] = 0
-    numbers = [-1]
-    for path in sorted((store.folder / "parts").glob("part-*")):
-        numbers.append(int(path.name[5:11]))
-        if path.suffix == ".parquet":
-            failed = store.folder / "failed" / path.name
-            try:
-                _load_part(store, path, failed)
-            except PermissionError as error:
-                raise InputError(f"{path} cannot be read: {error.strerror}; ask its owner") from error
-            except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-                _put_aside(store, path, failed, error)
-    store._next = max(numbers) + 1
+    parts = part_files(store.folder / "parts")
+    repeated = copies(parts)
+    damaged = [path.with_suffix("") for path in (store.folder / "parts").glob("part-*.parquet.damaged")]
+    store._next = max([-1, *map(part_number, [*parts, *damaged])]) + 1
+    for path in parts:
+        failed = store.folder / "failed" / path.name
+        try:
+            if path in repeated:
+                raise _RepeatedError
+            _load_part(store, path, failed)
+        except PermissionError as error:
+            raise InputError(f"{path} cannot be read: {error.strerror}; ask its owner") from error
+        except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
+            _put_aside(store, path, failed, error)
 
 
 def _load_part(store: Store, path: Path, failed: Path) -> None:
     results = _read(path)
     failures = _read(failed) if failed.exists() else FAILED.empty_table()
+    _check_columns(results, schema([name for name in store.manifest["job"]["properties"] if name in PROPERTIES]))
+    _check_columns(failures, FAILED)
     keys = {
         input_key(identity, "", 0, True): bytes.fromhex(digest)
         for identity, digest in zip(results["id"].to_pylist(), results["input_digest"].to_pylist(), strict=True)
@@ -289,10 +314,22 @@ def _load_part(store: Store, path: Path, failed: Path) -> None:
         key = _row_key(row)
         keys[key] = bytes.fromhex(row["input_digest"])
         failed_keys.add(key)
+    if len(keys) < results.num_rows + failures.num_rows or not store.done.keys().isdisjoint(keys):
+        raise _RepeatedError
     store.done |= keys
     store.failed_keys |= failed_keys
     store.manifest["crystals"] += results.num_rows
     store.manifest["failed"] += failures.num_rows
+
+
+def _check_columns(table: pa.Table, declared: pa.Schema) -> None:
+    """ValueError for columns of other types; KeyError for one that is not there, of those that all versions wrote."""
+    for entry in declared:
+        if entry.name in ("notes", "kind", "elements") and entry.name not in table.column_names:
+            continue
+        found = table.schema.field(entry.name).type
+        if found != entry.type:
+            raise ValueError(f"column '{entry.name}' is {found} instead of {entry.type}")
 
 
 def _catch_up(store: Store, crystals: int, failed: int) -> None:
@@ -316,8 +353,12 @@ def _put_aside(store: Store, path: Path, failed: Path, error: Exception) -> None
                 file.replace(file.with_name(f"{file.name}.damaged"))
     except OSError as trouble:
         reason = trouble.strerror or trouble
-        raise OutputError(f"{path} is damaged ({error}) and cannot be put aside: {reason}") from error
-    store.damaged.append(f"{path} is damaged and was put aside; its crystals are computed again")
+        raise OutputError(f"{path} is damaged ({printable(str(error))}) and cannot be put aside: {reason}") from error
+    if isinstance(error, _RepeatedError):
+        problem = "holds crystals a second time and was put aside; those that no other part has are computed again"
+    else:
+        problem = "is damaged and was put aside; its crystals are computed again"
+    store.damaged.append(f"{path} {problem}")
 
 
 def _time(moment: datetime) -> str:
