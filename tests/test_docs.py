@@ -162,7 +162,8 @@ def test_index_leads_to_every_page() -> None:
 def test_report_has_a_date_and_a_command(report: Path) -> None:
     text = report.read_text(encoding="utf-8")
     assert re.search(r"^Date: 20\d\d-\d\d-\d\d$", text, flags=re.MULTILINE)
-    assert BENCHMARK.search(text) or re.search(r"^\$ voigt \w+ ", text, flags=re.MULTILINE) or "`voigt train " in text
+    command = re.search(r"^(?:\$ voigt|    make) \w+ ", text, flags=re.MULTILINE)
+    assert BENCHMARK.search(text) or command or "`voigt train " in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

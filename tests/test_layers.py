@@ -12,7 +12,7 @@ SOURCE = REPOSITORY / "src" / "voigt"
 # From the ground up: a room may use those before it. Rooms of one line do not use each other.
 ORDER = (
     ("errors", "weights"),
-    ("files", "lazy", "notes", "safe_yaml", "text"),
+    ("files", "lazy", "notes", "safe_json", "safe_yaml", "text"),
     ("tensors",),
     ("structures",),
     ("data",),

@@ -397,7 +397,7 @@ def models_to_time(names: Sequence[str], crystals: Mapping[str, Crystals]) -> di
             continue
         model = load_model(name)
         model = replace(model, members=model.members[:1])  # an ensemble of four takes the network's time four times
-        source = next((k for k in ("elastic", "piezo_total") if k in model.hypers.properties), "eps_inf")
+        source = next((k for k in ("elastic", "piezo_clamped") if k in model.hypers.properties), "eps_inf")
         chosen[model.name] = (model, crystals[source])
     card = ModelCard(elements=tuple(range(1, 100)))
     for name in ("eps_inf", "elastic"):
@@ -433,7 +433,7 @@ def main() -> None:
     sources = {
         "eps_inf": ("tensors/dielectric.extxyz", "closed_shell"),
         "elastic": ("tensors/elastic.extxyz", None),
-        "piezo_total": ("tensors/piezo.extxyz", None),
+        "piezo_clamped": ("born/mp.extxyz", "trusted"),
     }
     root = Path(options.data)
     crystals = {name: load(root, *source, options.crystals) for name, source in sources.items()}

@@ -335,10 +335,10 @@ _FORMS = (
 )  # fmt: skip
 _SYMBOLS = (
     "eps_total", "band_gap", "elastic", "num_atoms", 'has("Pb")', 'has("Xx")', "bulk_modulus", "and", "or", "not",
-    "true", "<", "<=", ">", "==", "!=", "=", "+", "-", "*", "/", "^", "**", "(", ")", "((", "))", ",", "min", "max", "abs",
-    "sqrt", "log(", "1", "0", "1e308", "1e400", "9" * 400, ".", "3", "-1", "__import__('os').system('touch canary')", "lambda",
-    "[", "'", '"', "\x00", "é", "\u202e", "\x1b[31m", "\ud800", "if", "else", "volume", "spacegroup", "unknown_name",
-    "eps_total_spread",
+    "true", "<", "<=", ">", "==", "!=", "=", "+", "-", "*", "/", "^", "**", "(", ")", "((", "))", ",", "min", "max",
+    "abs", "sqrt", "log(", "1", "0", "1e308", "1e400", "9" * 400, ".", "3", "-1", "lambda", "[", "'", '"', "if", "else",
+    "__import__('os').system('touch canary')", "\x00", "é", "\u202e", "\x1b[31m", "\ud800", "volume", "spacegroup",
+    "unknown_name", "eps_total_spread",
 )  # fmt: skip
 _EXPRESSIONS = (
     "eps_total > 20 and band_gap > 3", "sqrt(eps_inf)", "bulk_modulus / shear_modulus < 2", "5 < eps_total < 40",

@@ -143,9 +143,6 @@ def test_torch_twin_gives_the_same_and_derivatives_at_equal_singular_values():
     cubic = torch.tensor(5.1 * crystals.random_rotation(4) @ np.diag([1, 1, -1.0]), requires_grad=True)
     assert torch.autograd.gradcheck(polar_torch, (cubic,), atol=1e-7)
     assert torch.autograd.gradcheck(polar_torch, (torch.tensor(bravais("tI"), requires_grad=True),), atol=1e-7)
-    left, _, right = torch.linalg.svd(cubic)  # the usual way
-    (gradient,) = torch.autograd.grad((left @ right)[0, 1], cubic)
-    assert not torch.isfinite(gradient).all() or gradient.abs().max() > 1e6
 
 
 # --- group of a lattice

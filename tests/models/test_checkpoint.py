@@ -159,6 +159,19 @@ class TestBadFiles:
         path.write_text("weights")
         assert "not a complete safetensors file" in message(path)
 
+    @pytest.mark.parametrize("entry", [{"shape": [1]}, "x" * 200_000, {"dtype": "\u202e\x1b", "shape": [1]}])
+    def test_headers_that_safetensors_cannot_read(self, tmp_path, entry):
+        header = json.dumps({"a": entry}).encode()
+        path = tmp_path / "m.safetensors"
+        path.write_bytes(len(header).to_bytes(8, "little") + header)
+        start = time.perf_counter()
+        text = message(path)
+        assert "not a complete safetensors file" in text
+        assert "dtype" not in text
+        assert text.isprintable()
+        assert len(text) < 2000
+        assert time.perf_counter() - start < 2
+
     def test_safetensors_of_somebody_else(self, tmp_path):
         path = tmp_path / "foreign.safetensors"
         save_file({"weight": torch.ones(3)}, path)

@@ -177,7 +177,7 @@ class TestRemedies:
 
     def test_several_models_advise_once(self) -> None:
         atoms = ase.Atoms("Pu", cell=3.0 * np.eye(3), pbc=True)
-        settings = Settings(properties=("born_charges", "piezo_total"))
+        settings = Settings(properties=("born_charges", "piezo_clamped"))
         (failure,) = predict_structures(read([atoms]), None, settings)
         assert failure.reason.count("Settings(allow_unseen=True)") == 1
         assert {"'born'", "'piezo'"} <= set(failure.problem.split())

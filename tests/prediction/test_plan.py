@@ -60,6 +60,9 @@ def test_what_no_model_gives_is_named_with_what_ships() -> None:
     assert "no model that ships predicts piezo_clamped, band_gap" in said
     assert "there are born (born_charges, eps_inf), dielectric (eps_inf, eps_ionic, eps_total), elastic (" in said
     assert "voigt train" in said
+    assert "--piezo" not in said
+    with pytest.raises(DomainError, match=r"piezo_clamped plus what relaxing ions add.*--piezo"):
+        cover(("piezo_total",), {"piezo": ("piezo_clamped",)})
     with pytest.raises(DomainError, match="there are none"):
         cover(("eps_inf",), {})
 

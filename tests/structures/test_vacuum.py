@@ -152,3 +152,12 @@ def test_selenium_is_bonded_along_its_chains() -> None:
     atoms = ase.Atoms("Se3", scaled_positions=places, cell=[4.366, 4.366, 4.954, 90, 90, 120], pbc=True)
     assert bonded_dimension(atoms) == 1
     assert find_vacuum(atoms) is None
+
+
+def test_elements_of_which_no_radius_is_known() -> None:
+    crowded = bulk("Og", "fcc", a=6.0)
+    assert find_vacuum(crowded) is None
+    apart = find_vacuum(bulk("Og", "fcc", a=40.0))
+    assert apart is not None
+    assert apart.dimension == 0
+    assert bonded_dimension(bulk("Og", "fcc", a=4.5)) == 3

@@ -211,6 +211,7 @@ def test_a_stopped_run_continues_to_the_same_weights(folder: Path, monkeypatch: 
     assert again.metrics == whole.metrics
 
 
+@pytest.mark.slow
 def test_members_are_trained_side_by_side(folder: Path) -> None:
     """Two processes; the ensemble holds what each gives alone."""
     path = folder / "tiny.yaml"

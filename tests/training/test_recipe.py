@@ -345,3 +345,9 @@ class TestHostileFiles:
     def test_names_that_leave_the_folder(self, tmp_path, name):
         rest = "data: [{path: a}]\ntargets: {born_charges: {}}\n"
         assert "name: " in self.refused(tmp_path, f"name: {name}\n{rest}")
+
+
+def test_a_recipe_that_is_no_text(tmp_path):
+    (tmp_path / "r.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(RecipeError, match="r.yaml is not readable YAML: it is not UTF-8 text$"):
+        load_recipe(tmp_path / "r.yaml")

@@ -127,7 +127,7 @@ class TestFineTuning:
             assert torch.equal(value, copied), name
 
     def test_starts_lower_than_from_scratch(self, world):
-        trained = train(recipe(world, epochs=20), world / "run").model
+        trained = train(recipe(world, epochs=40), world / "run").model
         write_data(world, labeled_crystals(seed=1))
         losses = {}
         for key, finetune in (("scratch", None), ("tuned", str(trained))):

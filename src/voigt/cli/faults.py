@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import typer
 
 from voigt.errors import VoigtError
+from voigt.text import one_line, printable
 
 SOME_FAILED = 1
 WRONG_CALL = 2
@@ -26,13 +27,13 @@ def one_sentence(debug: bool) -> Iterator[None]:
         _stop(str(error), debug)
     except Exception as error:
         name = type(error).__name__
-        reason = " ".join(str(error).split())
+        reason = printable(str(error))
         _stop(f"unexpected {name}: {reason}; run with --debug for the traceback and report it", debug)
 
 
 def tell(message: str) -> None:
-    """A line on standard error."""
-    typer.echo(message, err=True)
+    """A sentence on standard error; names of strangers in it may hold letters that a terminal obeys."""
+    typer.echo("\n".join(map(one_line, message.split("\n"))), err=True)
 
 
 def _stop(message: str, debug: bool) -> None:

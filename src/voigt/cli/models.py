@@ -61,8 +61,8 @@ def _facts(model: LoadedModel, path: Path) -> list[str]:
     """What the file itself says."""
     from ase.data import chemical_symbols
 
-    from voigt.structures.readers.failures import printable
     from voigt.tensors.properties import PROPERTIES
+    from voigt.text import printable
 
     parameters = sum(parameter.numel() for parameter in model.members[0].parameters())
     _, _, members, functionals, elements, size = _row(model, path)

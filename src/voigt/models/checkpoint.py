@@ -21,9 +21,9 @@ from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.hypers import NetworkHypers
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.network import Network
-from voigt.structures.readers.failures import printable
+from voigt.safe_json import load_json
 from voigt.tensors.properties import PROPERTIES
-from voigt.text import MOST_LETTERS, one_line
+from voigt.text import MOST_LETTERS, one_line, plain_reason, printable
 
 FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
@@ -156,7 +156,8 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
                     for name, parameter in network.named_parameters():
                         parameter.copy_(stream.get_tensor(f"{k}.{name}"))
     except (SafetensorError, OSError) as error:
-        raise WeightsError(f"{path} is not a complete safetensors file ({error}); fetch or train it again") from error
+        reason = plain_reason(error)
+        raise WeightsError(f"{path} is not a complete safetensors file ({reason}); fetch or train it again") from error
     return LoadedModel(one_line(path.stem), tuple(members), card, path)
 
 
@@ -171,11 +172,11 @@ def _described(path: Path, metadata: Mapping[str, str]) -> tuple[list[NetworkHyp
             "install the release that wrote it or train again"
         )
     try:
-        entries = json.loads(metadata["hypers"])
+        entries = load_json(metadata["hypers"])
         if not isinstance(entries, list) or len(entries) > MOST_MEMBERS:
             raise ValueError(f"hyper-parameters are no list of at most {MOST_MEMBERS} members")
         hypers: list[NetworkHypers] = [parse_hypers(entry) for entry in entries]
-        card = _card(json.loads(metadata["card"]))
+        card = _card(load_json(metadata["card"]))
         labels = [*card.functionals, *(name for entry in hypers for name in entry.functionals)]
         if any(one_line(name) != name or len(name) > MOST_LETTERS for name in labels):
             raise ValueError("the name of a functional is no text of one line")
@@ -228,4 +229,4 @@ def _reason(error: Exception) -> str:
     if isinstance(error, ValidationError):
         first = error.errors(include_url=False)[0]
         return printable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
-    return printable(str(error).partition("\n")[0]) or type(error).__name__
+    return plain_reason(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,10 +13,19 @@ from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models
 from voigt.notes import Note
 from voigt.prediction.pipeline import functionals_of
 from voigt.prediction.result import Settings
+from voigt.safe_json import load_json
 from voigt.tensors.properties import get_property, insulators_only
+from voigt.text import plain_reason
 
 GAP = "band_gap"
 """Property by which metals are told, and the name of the shipped model that is asked for it."""
+
+
+_TOTAL = (
+    "piezo_total is piezo_clamped plus what relaxing ions add, which takes forces: "
+    "'voigt infrared --calculator NAME --piezo' gives that part"
+)
+"""Why there is no such model: direct regression of the sum is hardly better than zero."""
 
 
 @dataclass(frozen=True)
@@ -149,9 +157,10 @@ def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dic
     absent = [name for name in properties if not any(name in offer for offer in offers.values())]
     if absent:
         ships = ", ".join(f"{model} ({', '.join(offer)})" for model, offer in offers.items()) or "none"
+        hint = f"; {_TOTAL}" if "piezo_total" in absent else ""
         raise DomainError(
             f"no model that ships predicts {', '.join(absent)}; there are {ships}; "
-            "train one with 'voigt train' and name it as the model"
+            f"train one with 'voigt train' and name it as the model{hint}"
         )
     chosen: dict[str, tuple[str, ...]] = {}
     missing = list(properties)
@@ -178,9 +187,9 @@ def _properties(path: Path) -> tuple[str, ...]:
     try:
         with safe_open(path, framework="numpy") as stream:
             metadata = stream.metadata() or {}
-        return tuple(json.loads(metadata["hypers"])[0]["properties"])
+        return tuple(load_json(metadata["hypers"])[0]["properties"])
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged or no Voigt model ({error}); install voigt again") from error
+        raise WeightsError(f"{path} is damaged or no Voigt model ({plain_reason(error)}); install voigt again") from error
 
 
 def _check_functional(models: Sequence[LoadedModel], functional: str | None) -> None:

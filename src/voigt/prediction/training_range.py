@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from voigt.errors import WeightsError
 from voigt.files import atomic_write
 from voigt.graphs import CrystalGraph
+from voigt.safe_json import load_json
+from voigt.text import plain_reason
 
 SUFFIX = ".range.json"
 """Of the file beside a model file."""
@@ -172,7 +174,7 @@ def load_range(model: Path) -> TrainingRange | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = load_json(path.read_text(encoding="utf-8"))
         table = {str(symbol): tuple(map(float, row)) for symbol, row in stored["elements"].items()}
         others = tuple(map(float, stored["others"]))
         spread = {str(name): float(value) for name, value in stored["spread"].items()}
@@ -180,5 +182,5 @@ def load_range(model: Path) -> TrainingRange | None:
         if any(len(row) != 6 or not np.isfinite(row).all() for row in (others, *table.values())):
             raise ValueError("a row is not six numbers")
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise WeightsError(f"{path} cannot be read ({error}); remove it or fetch it again") from error
+        raise WeightsError(f"{path} cannot be read ({plain_reason(error)}); remove it or fetch it again") from error
     return TrainingRange(table, others, distance, spread)  # type: ignore[arg-type]

@@ -17,6 +17,8 @@ MINIMUM_SEPARATION = 0.5
 """Angstrom; the shortest bond of all, in H2, has 0.74."""
 OCCUPANCY_TOLERANCE = 1e-3
 """Occupancies are printed with three digits or more."""
+OCCUPANCY_COLUMNS = ("occupancy", "occupancies", "site_occupancy")
+"""Names of columns of atoms."""
 DIRECT_ATOMS = 200
 """Up to here all pairs by numpy are faster than a neighbor list (4 to 16 times for 2 to 128 atoms)."""
 CROWD = 250
@@ -36,7 +38,7 @@ def problems(atoms: ase.Atoms) -> list[str]:
     ----------
     atoms
         Any structure; it is not changed. `atoms.info["occupancy"]`, where present, is what ASE's CIF reader
-        keeps: {site: {symbol: occupancy}}.
+        keeps: {site: {symbol: occupancy}}. `atoms.arrays["occupancy"]` is a number for each atom.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def _unknown_elements(atoms: ase.Atoms) -> list[str]:
 def _partial_occupancies(atoms: ase.Atoms) -> list[str]:
     sites = atoms.info.get("occupancy")
     if not isinstance(sites, Mapping):
-        return []
+        sites = _shares_of_columns(atoms)
     bad = [
         f"site {site} ({', '.join(f'{symbol} {share}' for symbol, share in species.items())})"
         for site, species in sites.items()
@@ -109,6 +111,16 @@ def _partial_occupancies(atoms: ase.Atoms) -> list[str]:
         return []
     more = f" and {len(bad) - 1} more" if len(bad) > 1 else ""
     return [f"is partially occupied at {bad[0]}{more}; choose an ordered structure, with one whole atom on every site"]
+
+
+def _shares_of_columns(atoms: ase.Atoms) -> dict[str, dict[str, float]]:
+    """{site: {symbol: occupancy}} of the atoms that are not whole, where a column of the atoms holds occupancies."""
+    for name in OCCUPANCY_COLUMNS:
+        shares = atoms.arrays.get(name)
+        if shares is not None and shares.ndim == 1 and shares.dtype.kind in "biuf":
+            partial = np.flatnonzero(np.abs(shares - 1.0) > OCCUPANCY_TOLERANCE)  # NaN is for nobody knows
+            return {str(index): {_symbol(atoms, int(index)): float(shares[index])} for index in partial}
+    return {}
 
 
 def _is_partial(share: object) -> bool:

@@ -7,11 +7,13 @@ from dataclasses import replace
 from hashlib import blake2b
 from typing import TypeAlias
 
+import numpy as np
+
 from voigt.notes import Failure
 from voigt.structures.checks import problems
 from voigt.structures.inputs import Input
-from voigt.structures.readers.failures import explain, printable
-from voigt.text import one_line, plain_id
+from voigt.structures.readers.failures import explain
+from voigt.text import one_line, plain_id, printable
 
 Entry: TypeAlias = tuple[Input, str]
 """An input with its place, and the id that it gets if its file gives none."""
@@ -23,12 +25,18 @@ def placed(parsed: Iterable[Input], source: str, name: str) -> Iterator[Entry]:
     One structure is read ahead, to know whether there are several.
     """
     structures = iter(parsed)
-    index, current = 0, next(structures, None)
+    index, current = 0, _next(structures)
     while current is not None:
-        following = next(structures, None)
+        following = _next(structures)
         several = index > 0 or following is not None
         yield replace(current, source=source, index=index), f"{name}:{index}" if several else name
         index, current = index + 1, following
+
+
+def _next(structures: Iterator[Input]) -> Input | None:
+    """The next structure. What parsers compute of NaN and infinity is for the checks, not for warnings of NumPy."""
+    with np.errstate(all="ignore"):
+        return next(structures, None)
 
 
 def check(structure: Input) -> Input:
@@ -36,7 +44,8 @@ def check(structure: Input) -> Input:
     if isinstance(structure, Failure):
         return structure
     try:
-        faults = problems(structure.atoms)
+        with np.errstate(all="ignore"):
+            faults = problems(structure.atoms)
     except Exception as error:  # broken structures fail in many ways; one must not stop the others
         faults = [explain(error, "a crystal")]
     return structure.failure("unreadable", ". ".join(faults)) if faults else structure

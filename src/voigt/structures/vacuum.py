@@ -8,9 +8,9 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
-MINIMUM_GAP = 3.0
+MINIMUM_GAP = 1.5
 """Angstrom between the van der Waals surfaces on both sides of an empty layer. In a crystal layers touch: among the
-16,000 of benchmarks/accuracy/vacuum.py the widest layer without vacuum has 1.3, the narrowest with it 5.7."""
+16,000 of benchmarks/accuracy/vacuum.py the widest layer without vacuum has 1.25; six Angstrom between the outer atoms of slabs leave 1.6 or more."""
 MOST_PACKED = 0.3
 """Share of the cell inside of van der Waals spheres (overlaps counted twice) below which wires and molecules are apart;
 molecules in a crystal fill about 0.7 or more."""
@@ -178,4 +178,5 @@ def _short_vectors(cell: NDArray[np.float64], reciprocal: NDArray[np.float64], l
 def _radii(numbers: NDArray[np.int64]) -> NDArray[np.float64]:
     from ase.data.vdw_alvarez import vdw_radii
 
-    return np.asarray(np.nan_to_num(vdw_radii[numbers], nan=LARGEST_RADIUS)).clip(max=LARGEST_RADIUS)
+    known = vdw_radii[np.minimum(numbers, len(vdw_radii) - 1)]  # up to Lr; no radius is known of the last ones
+    return np.asarray(np.nan_to_num(known, nan=LARGEST_RADIUS)).clip(max=LARGEST_RADIUS)

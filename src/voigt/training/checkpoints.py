@@ -16,6 +16,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from voigt.errors import WeightsError
+from voigt.safe_json import load_json
+from voigt.text import plain_reason
 
 FORMAT = "voigt checkpoint"
 VERSION = "1"
@@ -51,9 +53,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             if metadata.get("format") != FORMAT or metadata.get("format_version") != VERSION:
                 raise WeightsError(f"{path} is no checkpoint of this release; {remedy}")
             tensors = {key: stream.get_tensor(key) for key in stream.keys()}  # noqa: SIM118 - not a dict
-        state = _unpacked(json.loads(metadata["state"]), tensors)
+        state = _unpacked(load_json(metadata["state"]), tensors)
     except (SafetensorError, OSError, KeyError, TypeError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = plain_reason(error)[:200]
         raise WeightsError(
             f"{path} is not a complete checkpoint ({reason}), or was written by an earlier release; {remedy}"
         ) from error

@@ -17,7 +17,9 @@ from voigt.data.labeled import Label, LabeledCrystal, Labels
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalGraph
 from voigt.graphs.building import AXES, FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
+from voigt.safe_json import load_json
 from voigt.tensors.properties import PROPERTIES, Property
+from voigt.text import plain_reason
 
 _ALWAYS = set(FIELDS) - {"rotation", "frames", "operations", "lattice"}
 """Fields of every store."""
@@ -58,7 +60,8 @@ class GraphStore(Sequence[CrystalGraph]):
             self._start = {axis: _mapped(self.folder / f"start_{axis}.npy") for axis in self.manifest["axes"]}
             self._check()
         except (OSError, ValueError) as error:
-            raise RecipeError(f"the graph store {folder} is damaged ({error}); remove the folder") from error
+            reason = plain_reason(error)
+            raise RecipeError(f"the graph store {folder} is damaged ({reason}); remove the folder") from error
 
     def _check(self) -> None:
         """ValueError unless every array has the rows that its crystals need."""
@@ -228,7 +231,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         No store of this version.
     """
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_json((folder / MANIFEST).read_text(encoding="utf-8"))
         version = manifest["format"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RecipeError(f"{folder} is no graph store; give graph_store a folder of its own in the recipe") from error

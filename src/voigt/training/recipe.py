@@ -13,6 +13,7 @@ from voigt.errors import RecipeError
 from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
 from voigt.safe_yaml import load_yaml
 from voigt.tensors.properties import PROPERTIES
+from voigt.text import one_line, plain_reason
 
 MOST_CHARACTERS = 1_000_000
 MOST_VALUES = 100_000
@@ -170,7 +171,7 @@ def load_recipe(path: str | Path) -> Recipe:
     except FileNotFoundError as error:
         raise RecipeError(f"no recipe {path}; give the path of a YAML file") from error
     except (OSError, ValueError) as error:  # ValueError: undecodable, or a path with a null character
-        raise RecipeError(f"{path} is not readable YAML: {' '.join(str(error).split())}") from error
+        raise RecipeError(f"{path} is not readable YAML: {plain_reason(error)}") from error
     if len(text) > MOST_CHARACTERS:
         raise RecipeError(f"{path} has more than {MOST_CHARACTERS:,} characters: it is no recipe")
     content = recipe_yaml(text, str(path))
@@ -230,7 +231,7 @@ def _place(error: Any) -> str:
 
 def _short(text: str) -> str:
     """What a recipe holds, for a sentence: one line of printable characters, not endless."""
-    plain = "".join(letter if letter.isprintable() else "?" for letter in text[:81])
+    plain = one_line(text[:81])
     return f"{plain[:80]}..." if len(plain) > 80 else plain
 
 

@@ -23,7 +23,7 @@ class Stepper:
 
     def __init__(self, recipe: Recipe, network: Network) -> None:
         self.recipe, self.network = recipe, network
-        self.parameters = list(network.parameters())
+        self.parameters: list[Tensor] = list(network.parameters())
         self.learned = [parameter for parameter in self.parameters if parameter.requires_grad]
         self.average = [parameter.detach().clone() for parameter in self.parameters]
         device = self.parameters[0].device

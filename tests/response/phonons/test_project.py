@@ -326,6 +326,37 @@ def test_another_supercell_is_refused(folder: Path) -> None:
     fails(folder, "check its cell, --dim and --primitive-axes", primitive_axes=np.diag([0.5, 0.5, 0.7]))
 
 
+def test_a_supercell_that_is_not_finite_is_refused(folder: Path) -> None:
+    text = (folder / "disp.yaml").read_text()
+    lines = text.splitlines()
+    for start, refused in (("    coordinates:", "do not match"), ("  position:", "do not match")):
+        places = [k for k, line in enumerate(lines) if line.startswith(start)]
+        for k in places[-1:]:
+            changed = [*lines[:k], f"{start} [ .nan, 0.0, .inf ]", *lines[k + 1 :]]
+            (folder / "disp.yaml").write_text("\n".join(changed))
+            fails(folder, refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "match"),
+    [
+        ("POSCAR", "Direct", "Mg O", "POSCAR: 'Mg O' is not a number; it should be"),
+        ("BORN", "2.6", "&xxe;", "BORN: '&xxe;' is not a number; it must"),
+        ("BORN", "2.6", "\udcff", "BORN: it is not UTF-8 text; it must"),
+    ],
+)
+def test_parsers_of_phonopy_are_not_quoted(folder: Path, name: str, old: str, new: str, match: str) -> None:
+    (folder / "BORN").write_text("14.4\n2.4 0 0 0 2.6 0 0 0 2.4\n1.5 0 0 0 1.1 0 0 0 1.1\n-1 0 0 0 -1 0 0 0 -1\n")
+    text = (folder / name).read_text()
+    assert old in text
+    (folder / name).write_text(text.replace(old, new, 1), errors="surrogateescape")
+    if name == "BORN":
+        (note,) = [note for note in read_project(folder).notes if note.kind == "unusable_born"]
+        assert match in note.text
+    else:
+        fails(folder, match)
+
+
 def test_another_order_of_atoms_is_refused(folder: Path) -> None:
     cell = read_vasp(folder / "POSCAR")
     order = np.argsort(-cell.numbers, kind="stable")
@@ -400,7 +431,7 @@ def test_broken_yaml_and_conf(salt: Phonopy, tmp_path: Path) -> None:
     fails(home, "holds no unit cell")
     home = write_project(tmp_path / "b", salt, "constants")
     (home / "phonopy.conf").write_text("DIM = 2 2\n")
-    fails(home, "phonopy.conf: DIM takes 3 or 9 integers, not 2")
+    fails(home, "phonopy.conf: DIM is 3 or 9 integers, not 2")
     (home / "POSCAR").write_text("nothing\n")
     fails(home, "POSCAR: .*; it should be a POSCAR")
 

@@ -248,3 +248,12 @@ def test_the_real_collection(dft_data: Callable[[str], Path]) -> None:
         )
         if row["band_gap"] is not None:
             assert atoms.info["band_gap"] == row["band_gap"]
+
+
+@pytest.mark.parametrize("name", ["id", "frac", "gap"])
+def test_two_columns_of_one_name(tmp_path: Path, name: str) -> None:
+    path = write_table(tmp_path / "a.parquet", crystals(2), id=["a", "b"], gap=[1.0, 2.0])
+    table = pq.read_table(path)
+    pq.write_table(table.append_column(name, table[name]), path)
+    with pytest.raises(InputError, match=f"a.parquet has several columns {name}; give each column a name of its own"):
+        open_collection(str(path))

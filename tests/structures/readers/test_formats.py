@@ -142,6 +142,16 @@ def test_vasprun_gives_the_last_step(tmp_path: Path, name: str) -> None:
     assert same_crystal(atoms, ase.io.read(path, format="vasp-xml"))
 
 
+def test_the_last_step_of_a_long_vasprun_is_parsed_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = vasprun(3.4, 3.6, 3.5)
+    unfinished = whole[: whole.rindex("<energy>")]  # the third step has no end
+    spoilt = whole.replace("<energy>", "<spoilt>", 1)
+    for text, length in ((whole, 3.5), (unfinished, 3.6), (spoilt, 3.5)):
+        path = tmp_path / "vasprun.xml"
+        path.write_text(text)
+        assert read_one(path).cell.lengths() == pytest.approx([length] * 3)
+
+
 def test_vasprun_without_a_step_or_cut_short(tmp_path: Path) -> None:
     path = tmp_path / "vasprun.xml"
     path.write_text(vasprun())

@@ -14,7 +14,7 @@ from typing import Any
 import ase.io
 import numpy as np
 import pytest
-from tests.structures.inputs import is_sound, only, rocksalt, trouble, write_structures
+from tests.structures.inputs import is_sound, only, rocksalt, same_crystal, trouble, write_structures
 from tests.structures.readers.test_formats import POSCAR, STEP, STRUCTURE, VASPRUN, vasprun
 
 from voigt.notes import Failure
@@ -88,6 +88,59 @@ def test_a_huge_count_in_extended_xyz_leaves_the_frames_after_it(tmp_path: Path)
         broken = [[count + "\n", *structures[2][1:]] if k == 2 else lines for k, lines in enumerate(structures)]
         path.write_text("".join(map("".join, broken)))
         assert [entry.id for entry in read(path) if is_sound(entry)] == ["zno-0", "zno-1", "zno-3", "zno-4", "zno-5"]
+
+
+def test_columns_by_the_billion_in_extended_xyz_are_one_broken_frame(tmp_path: Path) -> None:
+    path = tmp_path / "many.xyz"
+    structures = write_structures(path, 3)
+    for kind in ("pos:R:1000000000", "pos:R:3:x:R:" + "9" * 5000):
+        broken = [structures[1][0], structures[1][1].replace("pos:R:3", kind), *structures[1][2:]]
+        path.write_text("".join(map("".join, [structures[0], broken, structures[2]])))
+        first, bad, last = read(path)
+        assert "more than 10000 columns" in trouble(bad)
+        assert [first.id, last.id] == ["zno-0", "zno-2"]
+
+
+@pytest.mark.parametrize("spoilt", ["\x00L\x00a\x00t", "\ufffd\ufffd3"])
+def test_frames_are_known_without_a_suffix_even_if_one_is_spoilt(tmp_path: Path, spoilt: str) -> None:
+    path = tmp_path / "frames"
+    structures = write_structures(path, 3)
+    for bad in range(3):
+        lines = [spoilt + "\n" + "".join(s[1:]) if k == bad else "".join(s) for k, s in enumerate(structures)]
+        path.write_text("".join(lines))
+        sound = [entry.id for entry in read(path) if is_sound(entry)]
+        assert sound == [f"zno-{k}" for k in range(3) if k != bad]
+
+
+def test_blanks_by_the_megabyte_are_passed_over(tmp_path: Path) -> None:
+    crystal = ase.Atoms("NaCl", cell=[3, 4, 5], scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], pbc=True)
+    path = tmp_path / "a.cif"
+    ase.io.write(path, crystal)
+    text = path.read_text()
+    start = time.process_time()
+    for fill in (" " * (200 << 20), "\n" * (200 << 20)):
+        path.write_text(text + fill)
+        assert same_crystal(read_one(path), crystal)
+    path.write_text(text.replace("\n", "\n" * (9 << 20), 1))
+    assert same_crystal(read_one(path), crystal)
+    assert time.process_time() - start < 10
+
+
+def test_lines_by_the_million_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voigt.structures.readers.formats._MOST_LINES", 1000)
+    (tmp_path / "a.pwo").write_text("Program PWSCF\n" + "x\n" * 1300)
+    assert "more than 1000 lines; split it" in trouble(only(read(tmp_path / "a.pwo")))
+
+
+def test_coordinates_that_are_no_numbers_make_no_warnings(tmp_path: Path) -> None:
+    # Warnings are errors here: NumPy warns of products of NaN and infinity.
+    path = tmp_path / "POSCAR"
+    path.write_text("MgO\n1.0\n0 2 2\n2 0 inf\n2 2 0\nMg O\n1 1\nDirect\n0 0 0\nnan 0 0.5\n")
+    assert "not finite" in trouble(only(read(path)))
+    path = tmp_path / "a.jsonl"
+    entry = '{"numbers": [12, 8], "cell": [[0, 2, 2], [2, 0, 1e999], [2, 2, 0]], "frac": [[0, 0, 0], [NaN, 0, 0.5]]}'
+    path.write_text(entry + "\n" + entry + "\n")
+    assert all(trouble(structure) for structure in read(path))
 
 
 def test_deep_json_in_a_comment_is_one_broken_frame(tmp_path: Path) -> None:

@@ -111,5 +111,7 @@ class Interaction(nn.Module):
     def _strengths_of(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> list[Tensor]:
         """For each path the strengths of some edges."""
         if isinstance(self.strengths, NetworkStrengths):
-            return self.strengths(radial, envelope, ends)
-        return self.strengths(radial, envelope)
+            strengths: list[Tensor] = self.strengths(radial, envelope, ends)
+        else:
+            strengths = self.strengths(radial, envelope)
+        return strengths

@@ -24,6 +24,7 @@ from voigt.response.arrays import Array, neutralized
 from voigt.response.field.charges import Charges, charge_source
 from voigt.response.field.forces import checked_field, field_forces
 from voigt.response.field.steps import checked_frames, fractional_steps
+from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics
@@ -85,7 +86,8 @@ def load_state(path: str | Path) -> FieldState:
         with np.load(path, allow_pickle=False) as stored:
             arrays = {field.name: stored[field.name] for field in fields(FieldState)}
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise InputError(f"{path} holds no state of BornField ({error}); write one with save_state") from error
+        reason = plain_reason(error)
+        raise InputError(f"{path} holds no state of BornField ({reason}); write one with save_state") from error
     return FieldState(**{name: scalars[name](value) if name in scalars else value for name, value in arrays.items()})
 
 

@@ -32,6 +32,7 @@ def predicted_charges(model: str | Path | LoadedModel | None = None, settings: S
 
     The model is loaded once; WeightsError, DomainError or TargetError if it does not exist or gives no Born charges.
     The function raises InputError for a structure that cannot be predicted; warnings go to the log "voigt", each once.
+    Unless `settings` are given, only the structures of the first call are compared with the domain of the model.
 
     Examples
     --------
@@ -46,12 +47,16 @@ def predicted_charges(model: str | Path | LoadedModel | None = None, settings: S
     from voigt.prediction.stream import predict_planned
     from voigt.structures import read
 
-    plan = choose_models(model, replace(settings or Settings(check_domain=False), properties=("born_charges",)))
+    wanted = replace(settings or Settings(), properties=("born_charges",))
+    plan = choose_models(model, wanted)
+    later = plan if settings else choose_models(model, replace(wanted, check_domain=False))
     logged: set[str] = set()
 
     def charges(structures: Sequence[ase.Atoms]) -> Array:
+        nonlocal plan
         born_charges = []
-        for prediction in predict_planned(read(list(structures)), plan):
+        current, plan = plan, later
+        for prediction in predict_planned(read(list(structures)), current):
             if isinstance(prediction, Failure):
                 raise InputError(f"no Born charges: {prediction.reason}")
             born_charges.append(prediction.values["born_charges"])

@@ -30,6 +30,7 @@ from voigt.errors import InputError
 from voigt.response.arrays import Array
 from voigt.response.field.charges import Charges
 from voigt.response.field.steps import Interval, checked_frames, fractional_steps, intervals
+from voigt.text import plain_reason
 
 Window: TypeAlias = Literal["hann", "gaussian", "none"]
 Correction: TypeAlias = Literal["harmonic", "none", "standard", "schofield"]
@@ -271,7 +272,7 @@ def _read(frames: str | Path | Iterable[ase.Atoms]) -> Iterator[ase.Atoms]:
     try:
         yield from iread(frames, index=":")
     except Exception as error:  # readers raise anything from ValueError to their own types
-        raise InputError(f"cannot read the trajectory {frames}: {' '.join(str(error).split())}") from error
+        raise InputError(f"cannot read the trajectory {frames}: {plain_reason(error)}") from error
 
 
 def _velocities(interval: Interval, time_step: float, source: str, remove_drift: bool, is_first: bool) -> Array:

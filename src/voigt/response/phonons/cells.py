@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import ase
+import numpy as np
 
-from voigt.errors import InputError
-from voigt.structures.readers.failures import printable
+from voigt.errors import InputError, VoigtError
 from voigt.structures.symmetry.spglib_answers import quiet_spglib
+from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -75,13 +76,10 @@ def attempt(place: str | Path, advice: str, action: Callable[[], ValueT]) -> Val
     """
     quiet_spglib()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return action()
-    except InputError:
+    except VoigtError:
         raise
     except Exception as error:
-        reason = printable(str(error)).rstrip(".") or type(error).__name__
-        if isinstance(error, (IndexError, RecursionError, StopIteration, EOFError)):  # parsers that run out of lines
-            reason = "it ends too early or is of another format"
-        raise InputError(f"{place}: {reason[:200]}; {advice}") from error
+        raise InputError(f"{place}: {plain_reason(error)[:200]}; {advice}") from error

@@ -200,7 +200,7 @@ def parse_axes(text: str) -> str | list[float]:
 def matrix_of(dim: Sequence[int]) -> NDArray[np.int64]:
     """Supercell matrix (3, 3) of 3 or 9 integers."""
     if len(dim) not in (3, 9):
-        raise InputError(f"DIM takes 3 or 9 integers, not {len(dim)}")
+        raise InputError(f"DIM is 3 or 9 integers, not {len(dim)}")
     matrix = np.diag(dim) if len(dim) == 3 else np.reshape(dim, (3, 3))
     if np.linalg.det(matrix) < 0.5:
         raise InputError(f"DIM {' '.join(map(str, dim))} spans no supercell: its determinant must be positive")

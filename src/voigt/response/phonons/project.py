@@ -187,14 +187,15 @@ def _check_supercell(path: Path, phonon: Phonopy, files: Files) -> None:
         return
     ours, theirs = phonon.supercell, files.supercell
     place = f"{path}: {files.names[0]} and the supercell in {files.names[-1]}"
-    if len(ours) != len(theirs) or abs(ours.cell - theirs.cell).max() > SAME_SITE:
+    if len(ours) != len(theirs) or not abs(ours.cell - theirs.cell).max() <= SAME_SITE:
         raise InputError(
             f"{place} do not match: {len(ours)} atoms with this supercell matrix against {len(theirs)}, or other "
             "lattice vectors; check --dim and the structure"
         )
-    difference = ours.scaled_positions - theirs.scaled_positions
-    distance = np.linalg.norm((difference - np.rint(difference)) @ ours.cell, axis=1)
-    wrong = np.flatnonzero((distance > SAME_SITE) | (ours.numbers != theirs.numbers))
+    with np.errstate(all="ignore"):
+        difference = ours.scaled_positions - theirs.scaled_positions
+        distance = np.linalg.norm((difference - np.rint(difference)) @ ours.cell, axis=1)
+    wrong = np.flatnonzero(~(distance <= SAME_SITE) | (ours.numbers != theirs.numbers))
     if len(wrong):
         raise InputError(
             f"{place} do not match: {len(wrong)} atoms, from number {wrong[0] + 1} on, are of another element or at "

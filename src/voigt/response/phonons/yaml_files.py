@@ -17,8 +17,8 @@ import numpy as np
 from voigt.errors import InputError
 from voigt.response.phonons.cells import attempt
 from voigt.safe_yaml import MOST_CHARACTERS, load_yaml
-from voigt.structures.readers.failures import printable
 from voigt.structures.readers.packing import unpacked
+from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from phonopy.interface.phonopy_yaml import PhonopyYamlData
@@ -58,8 +58,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not text; it should be a file of phonopy") from error
     except Exception as error:  # each way of packing has its own errors
-        reason = printable(str(error)) or type(error).__name__
-        raise InputError(f"{path} cannot be read: {reason}; pack it anew") from error
+        raise InputError(f"{path} cannot be read: {plain_reason(error)}; pack it anew") from error
 
 
 def packed_path(path: Path) -> Path | None:

@@ -10,6 +10,7 @@ from typing import Literal, NoReturn, TypeAlias
 
 from voigt.errors import InputError
 from voigt.screening.query.derived import DERIVED, has, known_names, suggestion
+from voigt.text import one_line
 
 Kind: TypeAlias = Literal["number", "truth"]
 
@@ -120,7 +121,7 @@ def read(text: str, option: str) -> tuple[Node, frozenset[str]]:
 
 def short(text: str, length: int = 60) -> str:
     """Printable beginning of what a user typed."""
-    plain = "".join(character if character.isprintable() else "?" for character in text)
+    plain = one_line(text)
     return plain if len(plain) <= length else f"{plain[:length]}..."
 
 

@@ -14,9 +14,10 @@ from urllib.request import Request, urlopen
 
 from voigt import __version__
 from voigt.errors import InputError
+from voigt.safe_json import load_json
 from voigt.structures.intake import Entry
-from voigt.structures.readers.failures import load_json, printable
 from voigt.structures.readers.optimade import FIELDS, parse_entry
+from voigt.text import printable
 
 PAGE = 100  # structures requested at once; servers may give fewer
 _LARGEST_PAGE = 1 << 28

@@ -5,6 +5,7 @@ Tables are read batch by batch, other columns not at all; ase.Atoms are made fro
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,6 +20,7 @@ from voigt.structures.inputs import ID_KEYS, Input, id_in
 from voigt.structures.intake import Entry
 from voigt.structures.readers.failures import attempt, unreadable
 from voigt.structures.rows import LABEL, atoms_from_row
+from voigt.text import printable
 
 ROWS_AT_ONCE = 1024
 _UNREADABLE = "is not a readable Parquet file; fetch or write it again"
@@ -88,6 +90,9 @@ def _columns(path: Path, schema: Any) -> list[str]:
     missing = [name for name in _LISTS if name not in schema.names]
     if missing:
         raise InputError(f"{path} has no column {', '.join(missing)}; write one crystal a row with numbers, cell, frac")
+    twice = [name for name, count in Counter(schema.names).items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has several columns {printable(twice[0])}; give each column a name of its own")
     for name in _LISTS:
         kind = schema.field(name).type
         is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)

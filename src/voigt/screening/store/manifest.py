@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voigt.errors import InputError
-from voigt.text import one_line
+from voigt.safe_json import load_json
+from voigt.text import one_line, plain_reason
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -89,12 +89,12 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
             text = stream.read(MOST_BYTES + 1)
         if len(text) > MOST_BYTES:
             raise ValueError(f"it has more than {MOST_BYTES:,} characters")
-        manifest: dict[str, Any] = json.loads(text)
+        manifest: dict[str, Any] = load_json(text)
         version = manifest["format"]
     except FileNotFoundError as error:
         raise InputError(f"{folder} holds no screening (no {MANIFEST}); give the folder of -o") from error
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read ({error}); screen into a new folder") from error
+        raise InputError(f"{path} cannot be read ({plain_reason(error)}); screen into a new folder") from error
     if version != FORMAT:
         found = one_line(str(version)[:40])
         raise InputError(

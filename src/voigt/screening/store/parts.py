@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voigt.errors import InputError
+from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     import pyarrow
@@ -142,6 +143,8 @@ def read_part(part: Path, columns: Sequence[str]) -> pyarrow.Table:
         check_size(file.metadata)
         table = file.read(columns=list(columns), use_threads=False)
         check_types(table)
+        if absent := [name for name in ("id", "reason") if name in columns and name not in table.column_names]:
+            raise ValueError(f"it has no column '{absent[0]}'")
         return table
 
 
@@ -173,7 +176,7 @@ def as_written() -> Iterator[None]:
     try:
         yield
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = plain_reason(error)[:200]
         raise InputError(f"parts hold rows that no screening writes ({reason}); screen into a new folder") from error
 
 
@@ -186,5 +189,5 @@ def _reading(part: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise InputError(f"no such part of a screening: {part}; screen the collection again") from error
     except (OSError, ValueError, pa.ArrowException) as error:
-        reason = f" ({error})" if type(error) is ValueError else ""
+        reason = f" ({plain_reason(error)})" if type(error) is ValueError else ""
         raise InputError(f"{part} is not a readable part of a screening{reason}; screen again to replace it") from error

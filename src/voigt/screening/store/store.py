@@ -45,9 +45,8 @@ from voigt.screening.store.parts import (
     result_parts,
 )
 from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib, schema
-from voigt.structures.readers.failures import printable
 from voigt.tensors.properties import PROPERTIES
-from voigt.text import csv_cell
+from voigt.text import csv_cell, plain_reason
 
 SECONDS = 30.0  # between two updates of the counts in the manifest
 
@@ -353,7 +352,7 @@ def _put_aside(store: Store, path: Path, failed: Path, error: Exception) -> None
                 file.replace(file.with_name(f"{file.name}.damaged"))
     except OSError as trouble:
         reason = trouble.strerror or trouble
-        raise OutputError(f"{path} is damaged ({printable(str(error))}) and cannot be put aside: {reason}") from error
+        raise OutputError(f"{path} is damaged ({plain_reason(error)}) and cannot be put aside: {reason}") from error
     if isinstance(error, _RepeatedError):
         problem = "holds crystals a second time and was put aside; those that no other part has are computed again"
     else:

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import ase
 import numpy as np
+from ase.data import chemical_symbols
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.structures.inputs import Input
-from voigt.structures.readers.by_ase import crystal
+from voigt.structures.readers.by_ase import charged, crystal
 from voigt.structures.readers.failures import MOST_ATOMS
 
 _AFTER = "echo values of variables after computation"
@@ -41,7 +42,7 @@ def read_abinit_output(text: str) -> Iterator[Input]:
 
 
 def _atoms(text: str) -> ase.Atoms:
-    tokens = [token for line in text.splitlines() for token in re.split("[#!]", line)[0].lower().split()]
+    tokens = [token for line in text.splitlines() for token in re.split("[#!]", line)[0].lower().replace("=", " ").split()]
     values = _variables(tokens)
     several = [name for name in values if re.fullmatch(rf"({'|'.join(_STRUCTURE)})[\d?:+*]+", name)]
     if several:
@@ -55,18 +56,24 @@ def _atoms(text: str) -> ase.Atoms:
         raise InputError(f"says natom {count} and ntypat {kinds}; correct them")
     if "znucl" not in values:
         raise InputError("does not say znucl; write the atomic number of every type")
-    charges = _numbers(values, "znucl", [], kinds)
+    mixtures = _single(values, "ntypalch")
+    if mixtures or "mixalch" in values or _single(values, "npsp") not in (0.0, kinds):
+        names = _names(values["znucl"][int(kinds - mixtures) :])
+        raise InputError(f"has mixed atoms ({names or 'npsp is not ntypat'}; mixalch); choose an ordered structure")
+    nuclei = _numbers(values, "znucl", [], kinds)
     types = _numbers(values, "typat", [1.0] * count if kinds == 1 else [], count).astype(int)
-    if not ((types >= 1) & (types <= kinds)).all() or not (charges % 1 == 0).all():
+    if not ((types >= 1) & (types <= kinds)).all() or not (nuclei % 1 == 0).all():
         raise InputError("has types without an atomic number; correct typat and znucl")
     cell = _numbers(values, "acell", [1.0] * 3, 3)[:, None] * _length(values, "acell") * _vectors(values)
-    numbers = charges.astype(int)[types - 1]
+    numbers = nuclei.astype(int)[types - 1]
+    charge = _single(values, "cellcharge") or _single(values, "charge")
     for name in ("xcart", "xangst"):
         if name in values and "xred" not in values:
             unit = 1.0 if name == "xangst" else _length(values, name)
-            return ase.Atoms(numbers, _numbers(values, name, [], 3 * count).reshape(-1, 3) * unit, cell=cell, pbc=True)
+            places = _numbers(values, name, [], 3 * count).reshape(-1, 3) * unit
+            return charged(ase.Atoms(numbers, places, cell=cell, pbc=True), charge)
     places = _numbers(values, "xred", [0.0] * 3 if count == 1 else [], 3 * count).reshape(-1, 3)
-    return ase.Atoms(numbers, scaled_positions=places, cell=cell, pbc=True)
+    return charged(ase.Atoms(numbers, scaled_positions=places, cell=cell, pbc=True), charge)
 
 
 def _variables(tokens: list[str]) -> dict[str, list[str]]:
@@ -85,7 +92,10 @@ def _variables(tokens: list[str]) -> dict[str, list[str]]:
 
 
 def _numbers(values: dict[str, list[str]], name: str, default: list[float], count: int) -> NDArray[np.float64]:
-    """The first `count` numbers of a variable, repetitions such as 3*0.5 written out."""
+    """The `count` numbers of a variable, repetitions such as 3*0.5 written out.
+
+    ABINIT ignores those that are too many; where they are atoms, they may be meant.
+    """
     numbers: list[float] = []
     for token in values.get(name, []):
         repeat, star, rest = token.rpartition("*")
@@ -95,13 +105,26 @@ def _numbers(values: dict[str, list[str]], name: str, default: list[float], coun
         sign, root, number, divisor = match.groups()
         value = float(number.replace("d", "e")) / float(divisor or 1.0)
         value = (-1.0 if sign == "-" else 1.0) * (math.sqrt(value) if root else value)
-        times = count if star and not repeat else int(repeat or 1)
-        numbers += [value] * min(times, count - len(numbers))
+        times = count - len(numbers) if star and not repeat else int(repeat or 1)
+        numbers += [value] * min(times, count + 1 - len(numbers))
     if name not in values:
         numbers = default
+    if len(numbers) > count:
+        raise InputError(f"has more than {count} numbers after {name}; make natom, ntypat and {name} agree")
     if len(numbers) != count:
         raise InputError(f"has {len(numbers)} numbers after {name} instead of {count}; correct it")
     return np.array(numbers)
+
+
+def _names(numbers: list[str]) -> str:
+    """Elements in a sentence, as far as they are such."""
+    known = [int(float(word)) for word in numbers if _NUMBER.fullmatch(word) and word.replace(".", "").isdecimal()]
+    return " and ".join(chemical_symbols[number] for number in known if 0 < number < len(chemical_symbols))
+
+
+def _single(values: dict[str, list[str]], name: str) -> float:
+    """A variable of one number, 0 without it."""
+    return float(_numbers({name: values[name][:1]}, name, [], 1)[0]) if name in values else 0.0
 
 
 def _length(values: dict[str, list[str]], name: str) -> float:

@@ -8,15 +8,21 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 import ase
+import numpy as np
+from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.notes import Failure
 from voigt.structures.inputs import Input
 from voigt.structures.readers.failures import attempt
+
+EXPONENT = re.compile(r"(?<=[\d.])[dDqQ](?=[-+]?\d)")
+"""The letter before an exponent of Fortran that Python does not know."""
+_CASTEP_CHARGE = re.compile(r"net charge of system\s*[:=]\s*(\S+)")
 
 
 def crystal(build: Callable[[], ase.Atoms], label: str) -> Input:
@@ -33,6 +39,41 @@ def crystal(build: Callable[[], ase.Atoms], label: str) -> Input:
     return attempt(bare, label)
 
 
+def charged(atoms: ase.Atoms, charge: float) -> ase.Atoms:
+    """`atoms` with the charge of the cell that a file states, e; nothing is entered for a neutral one."""
+    if not np.isfinite(charge):
+        raise InputError(f"gives the charge of the cell as {charge}; correct it")
+    if charge:
+        atoms.info["charge"] = charge
+    return atoms
+
+
+def number(word: str) -> float:
+    """A number as Fortran reads it: 1.5, 1.5d-1, 1.5E0, or a fraction of two of them.
+
+    Raises
+    ------
+    InputError
+        It is none.
+
+    Examples
+    --------
+    >>> number("2.5d-1"), number("1/4")
+    (0.25, 0.25)
+    """
+    top, slash, bottom = word.partition("/")
+    try:
+        value = float(EXPONENT.sub("e", top))
+        return value / float(EXPONENT.sub("e", bottom)) if slash else value
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"has '{word[:60]}' where a number belongs; correct it") from error
+
+
+def vectors(rows: Iterable[Sequence[str]]) -> NDArray[np.float64]:
+    """Three `number`s of each row."""
+    return np.array([[number(word) for word in row] for row in rows], dtype=float).reshape(-1, 3)
+
+
 def read_castep_output(text: str) -> Iterator[Input]:
     """The last structure of the last run in a .castep file."""
 
@@ -42,7 +83,8 @@ def read_castep_output(text: str) -> Iterator[Input]:
         if re.search(r"Welcome.*CASTEP|Materials Studio.*CASTEP", text) is None or "Finalisation time   =" not in text:
             raise InputError("has no regular beginning and end; let CASTEP finish, or give the .cell file")
         last: ase.Atoms = read_castep_castep(io.StringIO(text), index=-1)
-        return last
+        charges = _CASTEP_CHARGE.findall(text)
+        return charged(last, number(charges[-1]) if charges else 0.0)
 
     yield crystal(build, "CASTEP output")
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from voigt.errors import InputError
 from voigt.structures.inputs import Input
-from voigt.structures.readers.by_ase import crystal
+from voigt.structures.readers.by_ase import charged, crystal, number, vectors
 
 _BLOCK = re.compile(
     r"^[ \t]*%block[ \t]+(\w+)[^\n]*\n(.*?)^[ \t]*%endblock\b", re.MULTILINE | re.IGNORECASE | re.DOTALL
 )
+_CHARGE = re.compile(r"^[ \t]*charge[ \t]*[:= \t][ \t]*(\S+)", re.MULTILINE | re.IGNORECASE)
 _UNITS = {"ang": 1.0, "m": 1e10, "cm": 1e8, "nm": 10.0, "pm": 1e-2}
 
 
@@ -22,7 +23,7 @@ def read_castep_cell(text: str) -> Iterator[Input]:
     """The structure of a .cell file."""
 
     def build() -> ase.Atoms:
-        plain = re.sub("[#!;][^\n]*", "", text) + "\n"
+        plain = re.sub("[#!;][^\n]*", "", text).replace(",", " ") + "\n"
         blocks = {match[1].lower(): _rows(match[2]) for match in _BLOCK.finditer(plain)}
         atoms = ase.Atoms(cell=_cell(blocks), pbc=True)
         fractional = "positions_frac" in blocks
@@ -35,11 +36,22 @@ def read_castep_cell(text: str) -> Iterator[Input]:
         if mixed is not None:
             raise InputError(f"has mixed atoms ({' '.join(mixed)}); choose an ordered structure")
         labels = [row[0].split(":")[0].capitalize() for row in rows]
-        places = np.array([row[1:4] for row in rows], dtype=float)
-        atoms += ase.Atoms(labels, places @ atoms.cell.array if fractional else places * unit)
-        return atoms
+        # CASTEP takes atomic numbers as well.
+        symbols = [_symbol(int(label)) if label.isdecimal() else label for label in labels]
+        places = vectors(row[1:4] for row in rows)
+        atoms += ase.Atoms(symbols, places @ atoms.cell.array if fractional else places * unit)
+        charge = _CHARGE.search(_BLOCK.sub("", plain))
+        return charged(atoms, number(charge[1]) if charge else 0.0)
 
     yield crystal(build, "CASTEP .cell file")
+
+
+def _symbol(atomic_number: int) -> str:
+    from ase.data import chemical_symbols
+
+    if not 0 < atomic_number < len(chemical_symbols):
+        raise InputError(f"has an atom of the atomic number {atomic_number}; write the symbol of an element")
+    return chemical_symbols[atomic_number]
 
 
 def _rows(block: str) -> list[list[str]]:
@@ -63,9 +75,9 @@ def _cell(blocks: Mapping[str, list[list[str]]]) -> np.ndarray:
 
     unit, rows = _unit(blocks.get("lattice_cart", []))
     if len(rows) == 3:
-        return np.array([row[:3] for row in rows], dtype=float) * unit
+        return vectors(row[:3] for row in rows) * unit
     unit, rows = _unit(blocks.get("lattice_abc", []))
     if len(rows) == 2:
-        lengths, angles = np.array([row[:3] for row in rows], dtype=float)
+        lengths, angles = vectors(row[:3] for row in rows)
         return np.asarray(cellpar_to_cell([*(lengths * unit), *angles]))
     raise InputError("has no complete block lattice_cart or lattice_abc; give one of them")

@@ -20,6 +20,7 @@ _GROUPS = frozenset(("CO", "NO", "CN", "HO", "NH", "HF", "PO"))
 """Capitals that can be an element or a group of atoms."""
 _GROUP_FAULT = "is a group of atoms on one site; give each atom a site of its own"
 _AMOUNT = r"(\d*\.?\d*)(?:\(\d+\))?"
+_ISOTOPE = re.compile(r"(\d{1,3})([A-Z][a-z]?)")
 _PART = re.compile(rf"{_AMOUNT}\s*\*?\s*([A-Z][A-Za-z]*\d*)\s*{_AMOUNT}")
 _BETWEEN = re.compile(r"\s+\+\s*|(?<=[A-Za-z\d)])\+\s*(?=[\d.(]*\s*[A-Z])|[,;/&]|\s+(?=[\d.]*[A-Z])")
 _RUN = re.compile(r"([A-Z][a-z]?)(\d*\.?\d*)")
@@ -140,6 +141,11 @@ def composition(symbol: str, formula: frozenset[str]) -> dict[str, float | str]:
         return {text: 1.0}
     if text in ("D", "T"):
         return {"H": 1.0}
+    if (match := _ISOTOPE.fullmatch(text)) and match[2] in _ELEMENTS:
+        # 7Li is an isotope, 2O two atoms: nuclei have one to three nucleons per proton.
+        protons = chemical_symbols.index(match[2])
+        if protons <= int(match[1]) <= 3 * protons:
+            return {match[2]: 1.0}
     if match := _ONE.fullmatch(text):
         tail = match[2] or ""
         if match[1] in _GROUPS and re.fullmatch(r"\d+", tail) and match[1].capitalize() not in formula:

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.structures.inputs import Input
-from voigt.structures.readers.by_ase import crystal
+from voigt.structures.readers.by_ase import charged, crystal, number, vectors
 
 _MOST_DEPTH = 50
 _UNIT = re.compile(r"\[\s*([A-Za-z]+)\s*\]")
+_YES = ("T", ".T.", "TRUE", ".TRUE.", "Y", "YES", "ON", "1")
+_NO = ("F", ".F.", "FALSE", ".FALSE.", "N", "NO", "OFF", "0")
 
 
 @dataclass
@@ -33,16 +35,25 @@ class _Section:
         inner = self.sections.get(path[0])
         return inner[0].first(*path[1:]) if inner else _Section()
 
-    def line(self, keyword: str) -> list[str]:
-        """The words after a keyword, none if it is not there."""
-        return next((words[1:] for words in self.words if words[0].upper() == keyword), [])
+    def line(self, *names: str) -> list[str]:
+        """The words after a keyword, which may have several names; none if it is not there."""
+        return next((words[1:] for words in self.words if words[0].upper() in names), [])
+
+    def says(self, keyword: str) -> bool:
+        """Whether a keyword is there and not switched off."""
+        rows = [words[1:] for words in self.words if words[0].upper() == keyword]
+        value = (rows[0] or ["T"])[0].upper() if rows else "F"
+        if value not in _YES + _NO:
+            raise InputError(f"has '{value[:60]}' after {keyword}; write T or F")
+        return value in _YES
 
 
 def read_cp2k(text: str) -> Iterator[Input]:
     """The structure of the first FORCE_EVAL."""
 
     def build() -> ase.Atoms:
-        subsystem = _parse(text).first("FORCE_EVAL", "SUBSYS")
+        force = _parse(text).first("FORCE_EVAL")
+        subsystem = force.first("SUBSYS")
         copies = {
             word for section in ("CELL", "TOPOLOGY") for word in subsystem.first(section).line("MULTIPLE_UNIT_CELL")
         }
@@ -54,21 +65,19 @@ def read_cp2k(text: str) -> Iterator[Input]:
             raise InputError("has no atoms in &COORD; write them there instead of naming a file with them")
         if any(len(row) < 4 for row in rows):
             raise InputError("has an atom without three coordinates in &COORD; complete it")
-        elements = {
-            kind.title.upper(): kind.line("ELEMENT")[0]
-            for kind in subsystem.sections.get("KIND", [])
-            if kind.line("ELEMENT")
-        }
+        kinds = subsystem.sections.get("KIND", [])
+        ghosts = {kind.title.upper() for kind in kinds if kind.says("GHOST")}  # basis functions without a nucleus
+        rows = [row for row in rows if row[0].upper() not in ghosts]
+        named = {kind.title.upper(): kind.line("ELEMENT", "ELEMENT_SYMBOL") for kind in kinds}
+        elements = {title: words[0] for title, words in named.items() if words}
         symbols = [elements.get(row[0].upper(), re.sub(r"[^A-Za-z].*", "", row[0])).capitalize() for row in rows]
-        places = np.array([row[1:4] for row in rows], dtype=float)
+        places = vectors(row[1:4] for row in rows)
         cell = _cell(cell_section)
-        scaled = any(
-            words[0].upper() == "SCALED" and words[1:2] in ([], ["T"], [".TRUE."], ["TRUE"])
-            for words in coordinates.words
-        )
-        places = places @ cell if scaled else places * _length((coordinates.line("UNIT") or ["angstrom"])[0])
+        unit = " ".join(coordinates.line("UNIT")).strip("[] ")
+        places = places @ cell if coordinates.says("SCALED") else places * _length(unit or "angstrom")
         periodic = (cell_section.line("PERIODIC") or ["XYZ"])[0].upper()
-        return ase.Atoms(symbols, places, cell=cell, pbc=[axis in periodic for axis in "XYZ"])
+        charge = number((force.first("DFT").line("CHARGE") or ["0"])[0])
+        return charged(ase.Atoms(symbols, places, cell=cell, pbc=[axis in periodic for axis in "XYZ"]), charge)
 
     yield crystal(build, "CP2K input")
 
@@ -104,20 +113,20 @@ def _cell(section: _Section) -> NDArray[np.float64]:
     if all(vectors):
         return np.array([_lengths(words) for words in vectors])
     if section.line("ABC"):
-        angles = section.line("ALPHA_BETA_GAMMA") or ["90"] * 3
+        angles = section.line("ALPHA_BETA_GAMMA", "ANGLES") or ["90"] * 3
         if any("[" in word for word in angles):
             raise InputError("gives angles with a unit; write them in degrees")
-        return np.asarray(cellpar_to_cell([*_lengths(section.line("ABC")), *map(float, angles[:3])]))
+        return np.asarray(cellpar_to_cell([*_lengths(section.line("ABC")), *map(number, angles[:3])]))
     raise InputError("has no vectors A, B, C and no ABC in &CELL; write them there")
 
 
 def _lengths(words: list[str]) -> NDArray[np.float64]:
     text = " ".join(words)
     unit = _UNIT.search(text)
-    numbers = np.array(_UNIT.sub("", text).split()[:3], dtype=float)
-    if len(numbers) != 3:
+    words = _UNIT.sub("", text).split()[:3]
+    if len(words) != 3:
         raise InputError("has a line with less than three numbers in &CELL; complete it")
-    return numbers * _length(unit[1] if unit else "angstrom")
+    return vectors([words])[0] * _length(unit[1] if unit else "angstrom")
 
 
 def _length(unit: str) -> float:

@@ -19,8 +19,9 @@ import ase
 import numpy as np
 
 from voigt.errors import InputError
+from voigt.safe_json import load_json, shallow
 from voigt.structures.inputs import Input
-from voigt.structures.readers.failures import attempt, load_json, shallow, unreadable
+from voigt.structures.readers.failures import attempt, unreadable
 
 LABEL = "ASE database"
 ROWS_AT_ONCE = 500
@@ -54,7 +55,7 @@ def count_rows(path: Path) -> int:
 def read_json_database(text: str) -> Iterator[Input]:
     """Rows of a JSON database of ASE in the order of its list of ids."""
     document = load_json(text)
-    ids = _revived(document.get("ids"))
+    ids = revived(document.get("ids"))
     if ids is None:
         ids = sorted((key for key in document if key.isdecimal()), key=lambda key: (len(key), key))
     if not isinstance(ids, (list, np.ndarray)):
@@ -187,7 +188,7 @@ def _field(row: _Row, field: str, default: Any) -> Any:
     if value is None:
         return default
     if field == "pbc":
-        flags = [value & bit for bit in (1, 2, 4)] if isinstance(value, int) else _revived(value)
+        flags = [value & bit for bit in (1, 2, 4)] if isinstance(value, int) else revived(value)
         if np.shape(flags) != (3,) or np.asarray(flags).dtype.kind not in "bi":
             raise InputError("is no list of three flags")
         return np.asarray(flags, dtype=bool)
@@ -196,15 +197,15 @@ def _field(row: _Row, field: str, default: Any) -> Any:
     if isinstance(value, bytes):
         kind = np.dtype("<i4" if field in _WHOLE else "<f8")
         return np.frombuffer(value, kind).astype(kind.newbyteorder("=")).reshape(_SHAPES.get(field, (-1,)))
-    revived = _revived(value)
-    if field in _SHAPES and revived is not None:
-        return np.asarray(revived, dtype=float).reshape(_SHAPES[field])
-    if field in _WHOLE and revived is not None:
-        whole = np.asarray(revived)
+    plain = revived(value)
+    if field in _SHAPES and plain is not None:
+        return np.asarray(plain, dtype=float).reshape(_SHAPES[field])
+    if field in _WHOLE and plain is not None:
+        whole = np.asarray(plain)
         if whole.ndim != 1 or whole.dtype.kind not in "iu":
             raise InputError("is no list of whole numbers")
         return whole
-    return np.asarray(revived) if isinstance(revived, list) else revived
+    return np.asarray(plain) if isinstance(plain, list) else plain
 
 
 def _document(value: Any, default: Any) -> Any:
@@ -212,7 +213,7 @@ def _document(value: Any, default: Any) -> Any:
         value = load_json(value)
     elif isinstance(value, bytes):
         return _from_bytes(value) or default
-    value = _revived(value)
+    value = revived(value)
     return default if value is None else value
 
 
@@ -244,10 +245,10 @@ def _unpacked(value: Any, data: bytes) -> Any:
     return {key: _unpacked(entry, data) for key, entry in value.items() if key != "__ase_objtype__"}
 
 
-def _revived(value: Any) -> Any:
+def revived(value: Any) -> Any:
     """JSON with the arrays and complex numbers that ASE writes into it; objects stay mappings."""
     if isinstance(value, list):
-        return [_revived(entry) for entry in value]
+        return [revived(entry) for entry in value]
     if not isinstance(value, dict):
         return value
     if "__complex__" in value:
@@ -262,8 +263,8 @@ def _revived(value: Any) -> Any:
             return (pairs[:, 0] + 1j * pairs[:, 1]).reshape(shape)
         return np.array(entries, dtype=kind).reshape(shape)
     if value.get("__ase_objtype__") == "cell":
-        return _revived(value.get("array"))
-    return {_key(key): _revived(entry) for key, entry in value.items() if key != "__ase_objtype__"}
+        return revived(value.get("array"))
+    return {_key(key): revived(entry) for key, entry in value.items() if key != "__ase_objtype__"}
 
 
 def _key(key: str) -> str | int:

@@ -10,10 +10,11 @@ import ase
 import numpy as np
 
 from voigt.errors import InputError
+from voigt.safe_json import load_json
 from voigt.structures.inputs import ID_KEYS, Input, id_in
 from voigt.structures.readers import optimade
 from voigt.structures.readers.database import atoms_of_row
-from voigt.structures.readers.failures import attempt, load_json, unreadable
+from voigt.structures.readers.failures import attempt, unreadable
 from voigt.structures.readers.pymatgen_json import atoms_from_dict
 
 LABEL = "JSON"

@@ -14,11 +14,14 @@ import ase
 from ase.data import atomic_numbers
 
 from voigt.errors import InputError
+from voigt.safe_json import shallow
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import ID_KEYS, Input, InputStructure, id_in
-from voigt.structures.readers.failures import attempt, shallow, unreadable
+from voigt.structures.readers.failures import attempt, unreadable
 
 LABEL = "extended XYZ"
+MOST_COLUMNS = 10_000
+"""That `Properties=` may give one name."""
 _MOST_DIGITS = 20
 _PROPERTIES = re.compile(r'(?:^|\s)Properties=["\']?([^\s"\']+)')
 _ID = re.compile(r"(?:^|\s)(" + "|".join(ID_KEYS) + r""")=("[^"]*"|'[^']*'|[^\s"'{\[]+)""")
@@ -202,6 +205,8 @@ def _columns(properties: str) -> list[tuple[str, str, int]]:
     fields = properties.split(":")
     if len(fields) % 3 or not all(width.isdigit() for width in fields[2::3]):
         raise InputError(f"Properties={properties} is not name:type:columns:...; write such as species:S:1:pos:R:3")
+    if any(len(width) > len(str(MOST_COLUMNS)) or int(width) > MOST_COLUMNS for width in fields[2::3]):
+        raise InputError(f"Properties={properties} names more than {MOST_COLUMNS} columns; correct the numbers in it")
     return list(zip(fields[::3], fields[1::3], map(int, fields[2::3]), strict=True))
 
 

@@ -64,6 +64,9 @@ _BY_LINE: dict[str, Callable[[Iterator[str]], Iterator[Input]]] = {
 _HEAD_LINES, _HEAD_CHARACTERS = 200, 1 << 20
 _LARGEST = 1 << 28
 """Characters of a line, or of a text that is read whole: only what a packed bomb unfolds to has more."""
+_MOST_LINES = 10_000_000
+"""Of a text that is read whole: parsers hold each line as a string of its own, 60 bytes more than its letters."""
+_PIECE = 1 << 20
 _ASE_JSON = re.compile(r'"nextid"\s*:')
 _JSON_LINES = re.compile(r"\{[^\n]*\}[ \t\r]*\n\s*\{")
 """A whole object in the first line, and another one after it."""
@@ -171,15 +174,28 @@ def _head(stream: TextIO) -> list[str]:
     lines: list[str] = []
     size = 0
     while len(lines) < _HEAD_LINES and size < _HEAD_CHARACTERS and (line := stream.readline(_LARGEST)):
-        lines.append(line)
         size += len(line)
+        lines.append("\n" if size > _PIECE and line.isspace() else line)
     return lines
 
 
+def _rest(stream: TextIO) -> str:
+    """What is left of a text that is read whole, a megabyte of blanks as one line end."""
+    pieces: list[str] = []
+    size = lines = 0
+    while piece := stream.read(_PIECE):
+        size += len(piece)
+        pieces.append("\n" if piece.isspace() else piece)
+        lines += pieces[-1].count("\n")
+        if size > _LARGEST:
+            raise InputError(f"holds more than {_LARGEST >> 20} million characters; split it")
+        if lines > _MOST_LINES:
+            raise InputError(f"holds more than {_MOST_LINES} lines; split it")
+    return "".join(pieces)
+
+
 def _parse_text(kind: str, head: str, stream: TextIO) -> Iterator[Input]:
-    text = head + stream.read(_LARGEST)
-    if stream.read(1):
-        raise InputError(f"holds more than {_LARGEST >> 20} million characters; split it")
+    text = head + _rest(stream)
     if kind in _WHOLE:
         return _WHOLE[kind](text)
     return read_json_database(text) if _ASE_JSON.search(text) is not None else read_documents(text)

@@ -72,7 +72,18 @@ def atoms_from_entry(entry: object) -> ase.Atoms:
 
 
 def _shares(kind: Mapping[str, Any]) -> dict[str, float]:
-    """Chemical symbol (or "vacancy", "X") -> share of the site."""
+    """Chemical symbol (or "vacancy", "X") -> share of the site.
+
+    Raises
+    ------
+    InputError
+        Atoms without positions are attached to the site.
+    """
+    attached = [str(symbol) for symbol in kind.get("attached") or ()]
+    numbers = list(kind.get("nattached") or [1] * len(attached))
+    if attached and any(numbers):
+        more = ", ".join(f"{count} {symbol}" for symbol, count in zip(attached, numbers, strict=False))
+        raise InputError(f"has atoms without positions, attached to {kind['name']} ({more}); choose another structure")
     shares: dict[str, float] = {}
     for symbol, share in zip(kind["chemical_symbols"], kind["concentration"], strict=True):
         shares[symbol] = shares.get(symbol, 0.0) + float(share)

@@ -9,7 +9,6 @@ import ase
 import numpy as np
 
 from voigt.errors import InputError
-from voigt.safe_yaml import load_yaml
 from voigt.structures.inputs import Input
 from voigt.structures.readers.by_ase import crystal
 
@@ -23,6 +22,8 @@ def read_phonopy_yaml(text: str) -> Iterator[Input]:
         sections = [
             re.search(_SECTION.format(name=name), text + "\n", re.MULTILINE) for name in ("unit_cell", "physical_unit")
         ]
+        from voigt.safe_yaml import load_yaml  # yaml is loaded for YAML alone
+
         document = load_yaml("".join(match[0] for match in sections if match), "the YAML", InputError)
         cell = document.get("unit_cell") if isinstance(document, dict) else None
         if not isinstance(cell, dict) or not cell.get("points") or not cell.get("lattice"):

@@ -9,12 +9,14 @@ from typing import Any
 import ase
 import numpy as np
 from ase.data import atomic_numbers
+from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import ID_KEYS
 
 LABEL = "pymatgen JSON"
+_PARAMETERS = ("a", "b", "c", "alpha", "beta", "gamma")
 _SPECIES = re.compile(r"([A-Z][a-z]?)(?![a-z])")
 
 
@@ -41,9 +43,9 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
     atoms = ase.Atoms([max(shares, key=shares.__getitem__) for shares in occupancies])
     lattice = entry.get("lattice")
     if lattice is not None:
-        atoms.set_cell(np.array(lattice["matrix"], dtype=float).reshape(3, 3))
+        atoms.set_cell(_cell(lattice))
         atoms.pbc = lattice.get("pbc", True)
-        positions = np.array([site["abc"] for site in sites], dtype=float).reshape(-1, 3) @ atoms.cell.array
+        positions = np.array([_place(site, atoms.cell.array) for site in sites], dtype=float).reshape(-1, 3)
     else:  # a Molecule
         positions = np.array([site["xyz"] for site in sites], dtype=float).reshape(-1, 3)
     atoms.positions[:] = positions
@@ -55,6 +57,41 @@ def atoms_from_dict(entry: object) -> ase.Atoms:
         atoms.info["occupancy"] = {str(index): shares for index, shares in enumerate(occupancies)}
     _add_site_properties(atoms, [site.get("properties") or {} for site in sites])
     return atoms
+
+
+def _cell(lattice: Mapping[str, Any]) -> NDArray[np.float64]:
+    """The matrix, or one made of lengths and angles, which must agree with it.
+
+    Raises
+    ------
+    InputError
+        There is neither, or they contradict each other.
+    """
+    from ase.geometry import cell_to_cellpar, cellpar_to_cell
+
+    matrix, parameters = lattice.get("matrix"), [lattice.get(name) for name in _PARAMETERS]
+    if matrix is None:
+        if None in parameters:
+            raise InputError("has a lattice without matrix, and without lengths and angles; add the matrix")
+        return np.asarray(cellpar_to_cell(np.array(parameters, dtype=float)))
+    cell = np.array(matrix, dtype=float).reshape(3, 3)
+    if None not in parameters and np.isfinite(cell).all() and np.linalg.norm(cell, axis=1).all():
+        found, stated = cell_to_cellpar(cell), np.array(parameters, dtype=float)
+        if np.abs(found[:3] / stated[:3] - 1.0).max() > 0.01 or np.abs(found[3:] - stated[3:]).max() > 1.0:
+            lengths = [", ".join(f"{value:.4g}" for value in values) for values in (found, stated)]
+            raise InputError(
+                f"has a lattice whose matrix (lengths and angles {lengths[0]}) contradicts its a to gamma ({lengths[1]})"
+                "; correct one of them"
+            )
+    return cell
+
+
+def _place(site: Mapping[str, Any], cell: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Angstrom."""
+    if site.get("abc") is None and site.get("xyz") is None:
+        raise InputError("has a site without abc and xyz; give every site its coordinates")
+    place = np.array(site["xyz"] if site.get("abc") is None else site["abc"], dtype=float).reshape(3)
+    return place if site.get("abc") is None else place @ cell
 
 
 def _formal_charge(sites: Sequence[Mapping[str, Any]]) -> float | None:

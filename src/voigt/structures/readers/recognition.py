@@ -77,6 +77,8 @@ _NUMBER = r"[ \t]*[-+]?[0-9.]+(?:[eEdD][-+]?[0-9]+)?"
 _VECTOR = rf"{_NUMBER}(?:[ \t]{_NUMBER}){{2}}"
 _POSCAR = re.compile(rf"[^\n]*\n(?:{_NUMBER}|{_VECTOR})[ \t]*\n(?:{_VECTOR}[^\n]*\n){{3}}")
 """A comment, one or three scaling factors, three lattice vectors."""
+_FRAME = re.compile(r"^[ \t]*\d+[ \t]*\r?\n[^\n]*\bLattice=", re.MULTILINE)
+"""The number of atoms, and the comment of extended XYZ."""
 _XDATCAR = re.compile(r"^[ \t]*(?:direct|cartesian)\s+configuration\s*=", re.MULTILINE | re.IGNORECASE)
 _CONTENTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (name, re.compile(pattern, re.MULTILINE | re.IGNORECASE))
@@ -142,6 +144,8 @@ def format_of_text(head: str) -> str | None:
         return "database"
     if start.startswith(MAGIC.decode()):
         return "trajectory"
+    if _FRAME.search(head):  # even if the one before it is spoilt
+        return "extxyz"
     if "\0" in head:
         return None
     if "<modeling" in start and start.startswith("<"):

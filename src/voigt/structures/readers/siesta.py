@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.structures.inputs import Input
-from voigt.structures.readers.by_ase import crystal
+from voigt.structures.readers.by_ase import charged, crystal, number, vectors
+
+_SYNTHETIC = 200
+"""Above this number a species of SIESTA is mixed from several elements."""
 
 
 def read_struct_out(text: str) -> Iterator[Input]:
@@ -36,12 +39,27 @@ def _table(text: str, frame: int, places: slice) -> ase.Atoms:
         raise InputError(
             f"promises {count[:20]} atoms, but {len(rows) - 4} follow; correct the number or complete the file"
         )
-    cell = np.array([row[:3] for row in rows[:3]], dtype=float)
-    numbers = [int(row[1]) for row in rows[4:]]
-    coordinates = np.array([row[places] for row in rows[4:]], dtype=float).reshape(-1, 3)
+    cell = vectors(row[:3] for row in rows[:3])
+    kept = [row for row in rows[4:] if len(row) < 5 or _is_atom(row[1])]
+    numbers = [int(row[1]) for row in kept]
+    coordinates = vectors(row[places] for row in kept)
     if frame == 6:
         return ase.Atoms(numbers, coordinates * Bohr, cell=cell * Bohr, pbc=True)
     return ase.Atoms(numbers, scaled_positions=coordinates, cell=cell, pbc=True)
+
+
+def _is_atom(number: str) -> bool:
+    """Whether a species has nuclei; a negative number is for orbitals alone, at the place of a ghost.
+
+    Raises
+    ------
+    InputError
+        It stands for several elements.
+    """
+    value = int(number)
+    if value > _SYNTHETIC:
+        raise InputError(f"has mixed atoms (the synthetic species {value}); choose an ordered structure")
+    return value >= 0
 
 
 def read_fdf(text: str) -> Iterator[Input]:
@@ -64,24 +82,24 @@ def _atoms(text: str) -> ase.Atoms:
     count = values.get("numberofatoms", [str(len(rows))])[0]
     if count != str(len(rows)):
         raise InputError(f"promises {count[:20]} atoms, but {len(rows)} follow; make them agree")
-    kinds = {row[0]: abs(int(row[1])) for row in blocks.get("chemicalspecieslabel", []) if len(row) > 1}
+    kinds = {row[0]: row[1] for row in blocks.get("chemicalspecieslabel", []) if len(row) > 1}
     unknown = sorted({row[3] for row in rows if len(row) > 3} - kinds.keys())
     if unknown or any(len(row) < 4 for row in rows):
         raise InputError("has atoms whose species is not in the block ChemicalSpeciesLabel; make them agree")
-    places = np.array([row[:3] for row in rows], dtype=float)
-    numbers = [kinds[row[3]] for row in rows]
+    rows = [row for row in rows if _is_atom(kinds[row[3]])]
+    places = vectors(row[:3] for row in rows)
+    numbers = [int(kinds[row[3]]) for row in rows]
     name = "".join(values.get("atomiccoordinatesformat", ["bohr"])).lower()
     kind = re.sub(r"notscaledcartesian", "", name) or "bohr"
     if "atomiccoordinatesorigin" in blocks and kind in ("fractional", "scaledbylatticevectors"):
-        places = places + np.array(
-            blocks["atomiccoordinatesorigin"][0][:3], dtype=float
-        )  # a shift of the whole crystal
+        places = places + vectors([blocks["atomiccoordinatesorigin"][0][:3]])  # a shift of the whole crystal
+    charge = number((values.get("netcharge") or ["0"])[0])
     if kind in ("fractional", "scaledbylatticevectors"):
-        return ase.Atoms(numbers, scaled_positions=places, cell=cell, pbc=True)
+        return charged(ase.Atoms(numbers, scaled_positions=places, cell=cell, pbc=True), charge)
     units = {"ang": 1.0, "bohr": _bohr(), "scaledcartesian": constant}
     if kind not in units:
         raise InputError(f"gives atoms as '{name}'; write Fractional, Ang or Bohr")
-    return ase.Atoms(numbers, places * units[kind], cell=cell, pbc=True)
+    return charged(ase.Atoms(numbers, places * units[kind], cell=cell, pbc=True), charge)
 
 
 def _parse(text: str) -> tuple[dict[str, list[str]], dict[str, list[list[str]]]]:
@@ -123,17 +141,17 @@ def _constant(values: Mapping[str, list[str]]) -> float | None:
     if not words:
         return None
     unit = words[1].lower() if len(words) > 1 else "bohr"
-    lengths = {"ang": 1.0, "bohr": _bohr(), "nm": 10.0}
+    lengths = {"ang": 1.0, "bohr": _bohr(), "nm": 10.0, "pm": 0.01, "cm": 1e8, "m": 1e10}
     if unit not in lengths:
         raise InputError(f"gives LatticeConstant in '{unit}'; write Ang or Bohr")
-    return float(words[0]) * lengths[unit]
+    return number(words[0]) * lengths[unit]
 
 
 def _cell(blocks: Mapping[str, list[list[str]]], constant: float) -> NDArray[np.float64]:
     from ase.geometry import cellpar_to_cell
 
     if "latticeparameters" in blocks:
-        lengths = np.array(blocks["latticeparameters"][0][:6], dtype=float)
-        return np.asarray(cellpar_to_cell(lengths)) * constant
+        edges, angles = vectors([blocks["latticeparameters"][0][:3], blocks["latticeparameters"][0][3:6]])
+        return np.asarray(cellpar_to_cell([*(edges * constant), *angles]))
     rows = blocks.get("latticevectors", [["1", "0", "0"], ["0", "1", "0"], ["0", "0", "1"]])
-    return np.array([row[:3] for row in rows[:3]], dtype=float) * constant
+    return vectors(row[:3] for row in rows[:3]) * constant

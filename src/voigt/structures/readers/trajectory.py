@@ -13,8 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.safe_json import load_json
 from voigt.structures.inputs import Input
-from voigt.structures.readers.failures import attempt, load_json, unreadable
+from voigt.structures.readers.database import revived
+from voigt.structures.readers.failures import attempt, unreadable
+from voigt.text import plain_reason
 
 MAGIC = b"- of UlmASE-Trajectory"
 LABEL = "ASE trajectory"
@@ -23,11 +26,14 @@ MOST_BYTES = 1 << 28
 MOST_FRAMES = 10_000_000
 _ARRAYS = {"tags": "tags", "magmoms": "initial_magmoms", "charges": "initial_charges", "momenta": "momenta"}
 
+_INFO = ("occupancy", "charge")
+
 
 def read_trajectory(stream: BinaryIO) -> Iterator[Input]:
     """Frames of a trajectory; broken ones as failures.
 
-    Of arrays, tags, momenta, initial moments and charges are kept; calculators and constraints are left out.
+    Of arrays, tags, momenta, initial moments and charges are kept, of what is not of the atoms, their occupancies and
+    the charge of the cell; calculators and constraints are left out.
     """
     size = stream.seek(0, io.SEEK_END)
     head = _read(stream, 0, 48, size)
@@ -44,7 +50,7 @@ def read_trajectory(stream: BinaryIO) -> Iterator[Input]:
         try:
             frame = _frame(stream, offset, size)
         except (InputError, ValueError) as error:
-            yield unreadable(f"has a frame that cannot be decoded ({error}); write the trajectory again")
+            yield unreadable(f"has a frame that cannot be decoded ({plain_reason(error)}); write the trajectory again")
             continue
         first = frame if first is None else first
         yield attempt(partial(_atoms, stream, frame, first, size), LABEL)
@@ -84,6 +90,9 @@ def _atoms(stream: BinaryIO, frame: Mapping[str, Any], first: Mapping[str, Any],
         values = value(name)
         if values is not None and values.dtype.kind in "if" and len(values) == len(atoms):
             atoms.set_array(array, values)
+    info = revived(frame.get("info"))
+    if isinstance(info, dict):
+        atoms.info.update((name, info[name]) for name in _INFO if name in info)
     return atoms
 
 

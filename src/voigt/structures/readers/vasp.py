@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import Input
+from voigt.structures.readers.by_ase import charged
 from voigt.structures.readers.failures import MOST_ATOMS, attempt, unreadable
 
 _FLOAT = re.compile(r"[-+]?\d+\.\d+(?:[eE][-+]?\d+)?")
 """Columns of an OUTCAR run into each other where a minus sign takes the space between them."""
 _CONFIGURATION = re.compile(r"\s*(?:direct|cartesian)\s+configuration\s*=", re.IGNORECASE)
 _HEADER_LINES = 7
+_WEIGHTS = re.compile(r'<v name="VCA"[^>]*>([^<]*)</v>')
+_ELECTRONS = re.compile(r'<i name="NELECT"[^>]*>\s*([\d.]+)\s*</i>')
+_TYPE = re.compile(r"<rc><c>\s*(\d+)\s*</c><c>[^<]*</c><c>[^<]*</c><c>\s*([\d.]+)\s*</c><c>[^<]*</c></rc>")
+"""Number of atoms and valence of an element."""
 _OLD_SYMBOLS = {"r": "Zr", "X": "Xe"}
 """How VASP before 5.4 wrote these two in vasprun.xml."""
 
@@ -40,14 +45,61 @@ def read_vasprun(text: str) -> Iterator[Input]:
             raise InputError("declares XML entities, which VASP never does; export it again")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            steps = list(read_vasp_xml(io.StringIO(_old_symbols(text)), index=-1))
-        if not steps:
+            try:
+                steps = list(read_vasp_xml(io.StringIO(_old_symbols(_last_step(text))), index=-1))
+            except Exception:  # of a step without energies, or a file without the first positions
+                if _final(text) is None:
+                    raise
+                steps = []
+        last: ase.Atoms | None = steps[-1] if steps else _final(text)
+        if last is None:
             raise InputError("holds no finished ionic step; let VASP finish, or give the POSCAR")
-        last: ase.Atoms = steps[-1]
+        _refuse_mixtures([float(word) for row in _WEIGHTS.findall(text) for word in row.split()])
         _add_tensors(last, text)
+        types, electrons = _TYPE.findall(text), _ELECTRONS.findall(text)
+        if types and electrons and sum(int(count) for count, _ in types) == len(last):
+            valence = sum(int(count) * float(electrons_of_atom) for count, electrons_of_atom in types)
+            return _charged(last, valence - float(electrons[-1]))
         return last
 
     yield attempt(build, "vasprun.xml")
+
+
+def _last_step(text: str) -> str:
+    """The text without its ionic steps but the last: of a long run ASE would hold them all, many times their size."""
+    first, end = text.find("<calculation>"), text.rfind("</calculation>")
+    last = text.rfind("<calculation>", 0, max(end, 0))
+    return text[:first] + text[last:] if 0 <= first < last else text
+
+
+def _final(text: str) -> ase.Atoms | None:
+    """The structure of a complete file without the usual ionic steps, which computations of spectra write."""
+    from xml.etree import ElementTree
+
+    start, atoms = text.rfind('<structure name="finalpos"'), text.find("<atominfo>")
+    if start < 0 and "<calculation>" not in text and "<dielectricfunction" in text:  # atoms never moved
+        start = text.find('<structure name="initialpos"')
+    if start < 0 or not 0 <= atoms < start or "</modeling>" not in text:
+        return None
+    info = ElementTree.fromstring(text[atoms : text.index("</atominfo>", atoms)] + "</atominfo>")
+    structure = ElementTree.fromstring(text[start : text.index("</structure>", start)] + "</structure>")
+    symbols = [(row[0].text or "").strip() for row in info.findall("array[@name='atoms']/set/rc")]
+    cell = _numbers(structure.findall("crystal/varray[@name='basis']/v"), (3, 3), "basis")
+    places = _numbers(structure.findall("varray[@name='positions']/v"), (len(symbols), 3), "positions")
+    symbols = [_OLD_SYMBOLS.get(symbol, symbol) for symbol in symbols]
+    return ase.Atoms(symbols, scaled_positions=places, cell=cell, pbc=True)
+
+
+def _refuse_mixtures(weights: list[float]) -> None:
+    """Raise InputError for a virtual crystal, in which potentials are mixed with these weights."""
+    if any(weight != 1.0 for weight in weights):
+        shown = " ".join(f"{weight:g}" for weight in weights)
+        raise InputError(f"has mixed atoms (VCA = {shown}); choose an ordered structure")
+
+
+def _charged(atoms: ase.Atoms, charge: float) -> ase.Atoms:
+    """With the charge that the numbers of electrons tell, unless it is of the rounding of the valence."""
+    return charged(atoms, round(charge, 3) if abs(charge) > 1e-3 * (len(atoms) + 1) else 0.0)
 
 
 def _old_symbols(text: str) -> str:
@@ -110,8 +162,16 @@ def read_outcar(text: str) -> Iterator[Input]:
         frame = [_FLOAT.findall(row)[:3] for row in text[vectors:].splitlines()[1:4]] if vectors >= 0 else []
         if len(places) != total or any(len(row) != 3 for row in [*places, *frame]) or len(frame) != 3:
             raise InputError("holds no finished ionic step; let VASP finish, or give the POSCAR")
+        weights = re.findall(r"^[ \t]*VCA[ \t]*=(.*)$", text, re.MULTILINE)
+        _refuse_mixtures([float(word) for word in _FLOAT.findall(weights[-1] if weights else "")])
         elements = np.repeat([atomic_numbers[symbol] for symbol in symbols], numbers)
-        return ase.Atoms(elements, np.array(places, dtype=float), cell=np.array(frame, dtype=float), pbc=True)
+        atoms = ase.Atoms(elements, np.array(places, dtype=float), cell=np.array(frame, dtype=float), pbc=True)
+        valences = re.findall(r"ZVAL[ \t]*=[ \t]*([\d.]+)[ \t]+mass and valenz", text)[-len(symbols) :]
+        electrons = re.findall(r"^[ \t]*NELECT[ \t]*=[ \t]*([\d.]+)", text, re.MULTILINE)
+        has_holes = "Core level calculations are selected" in text  # in the core, which the valence does not count
+        if len(valences) == len(symbols) and electrons and not has_holes:
+            return _charged(atoms, float(np.dot(np.array(valences, float), numbers)) - float(electrons[-1]))
+        return atoms
 
     yield attempt(build, "OUTCAR")
 
