@@ -73,7 +73,7 @@ fuzz: venv ## read and use FUZZ_INPUTS spoiled files (an hour on a core); goes o
 lowest: ## test with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@test -x $(LOWEST)/python || $(or $(PYTHON),false) -m venv .venv-lowest
 	$(LOWEST)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" $$(.ci/lowest) $(TOOLS)
-	$(LOWEST)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(LOWEST)/pip install --quiet --no-deps --editable .
 	$(LOWEST)/python -m pytest -q $(OLD_WARNINGS) $(REPRESENTATIVE)
 
 # An interpreter that is not there is named and passed over.

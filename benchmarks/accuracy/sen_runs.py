@@ -4,8 +4,9 @@
     VOIGT_DATA=... python -m benchmarks.accuracy.sen_runs variants formation_energy -o runs/sen [--rows base,...]
         [--graph-store DIR]
 
-Every row starts from the shipped recipe of the property, takes so many crystals of the training folds (smaller choices
-lie inside larger ones), chooses its weights on the validation crystals and is scored once on the whole test fold.
+Every row starts from the recipe of the shipped scalars, with the one property as its target, takes so many crystals of
+the training folds (smaller choices lie inside larger ones), chooses its weights on the validation crystals and is
+scored once on the whole test fold.
 `--model` adds the model trained on all of them to the curve. Finished rows are read back.
 """
 
@@ -39,6 +40,7 @@ from voigt.training.run import train
 PASSES = {1_000: 30, 3_000: 20, 10_000: 8, 30_000: 4}
 """Passes over so many training crystals on the curve."""
 VARIANT_SIZE = 10_000
+FOLDS = {"formation_energy": "e_form_fold", "band_gap": "gap_fold"}
 RELEASED = {"likelihood": 0.0, "reconstruction": 0.0, "prior_sparsity": 0.0, "posterior_sparsity": 0.0}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("as in the recipe", {}),
@@ -89,10 +91,11 @@ class Row:
 
 
 def recipe_of(prop: str, size: int | None, passes: int, model: dict[str, Any], arguments: argparse.Namespace) -> Recipe:
-    """The shipped recipe of a property with another number of crystals and passes."""
-    source = load_recipe(str(files("voigt.training") / "recipes" / f"{prop}.yaml"))
+    """The recipe of the shipped scalars for one of them, with another number of crystals and passes."""
+    source = load_recipe(str(files("voigt.training") / "recipes" / "scalars.yaml"))
     content = source.model_dump(mode="json")
-    content["split"]["max_train"] = size
+    content["targets"] = {prop: content["targets"][prop]}
+    content["split"] |= {"max_train": size, "column": FOLDS[prop], "hidden": {}}
     content["model"] |= model
     if size is not None:  # a short run cannot spend itself on warming up
         steps = size // content["batch_size"] * passes

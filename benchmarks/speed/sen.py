@@ -3,7 +3,7 @@
     VOIGT_DATA=... python -m benchmarks.speed.sen [--crystals 640] [--graph-store DIR]
 
 Every figure is CPU time on the same crystals, drawn at random from scalars/mp_scalars.parquet. With --graph-store (made
-by a training with the recipe formation_energy) reading batches from the store is measured too, and the memory of a
+by a training with the recipe scalars) reading batches from the store is measured too, and the memory of a
 process that goes once through all training crystals.
 """
 
@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--graph-store")
     options = parser.parse_args()
     timing.prepare()
-    source = load_recipe(str(files("voigt.training") / "recipes" / "formation_energy.yaml"))
+    source = load_recipe(str(files("voigt.training") / "recipes" / "scalars.yaml"))
     recipe = source.model_copy(update={"graph_store": options.graph_store, "data_root": os.environ["VOIGT_DATA"]})
     reading = time.process_time()
     data = read_data(recipe)
@@ -107,7 +107,7 @@ def main() -> None:
     start = time.process_time()
     graphs = [build_graph(one, recipe.model.cutoff, symmetry=own) for one, own in zip(atoms, symmetries, strict=True)]
     building = (time.process_time() - start) / len(atoms)
-    label = {"formation_energy": torch.tensor([-1.0])}
+    label = {"formation_energy": torch.tensor([-1.0]), "band_gap": torch.tensor([1.0])}
     graphs = [replace(graph, rotation=None, targets=label) for graph in graphs]
     start = time.process_time()
     for first in range(0, len(graphs), BATCH):

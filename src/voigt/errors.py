@@ -1,8 +1,15 @@
 """The one family of exceptions: each message says what was wrong, where, and what to do."""
 
+from __future__ import annotations
+
+from voigt.text import one_line
+
 
 class VoigtError(Exception):
-    """Base of every error that a user can cause or mend."""
+    """Base of every error that a user can cause or mend; its text is one line, whatever it quotes of a file."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class InputError(VoigtError):

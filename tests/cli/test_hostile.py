@@ -48,6 +48,21 @@ def test_ids_that_break_files(voigt: Call, tiny_model: str, tmp_path: Path, suff
     assert "\x1b" not in again.stdout + again.stderr
 
 
+@pytest.mark.parametrize("letter", ["\u202e", "\u200b", "\u2028", "\u2066", "\x9b", "\ufeff"])
+def test_letters_that_a_terminal_obeys_are_not_printed(
+    voigt: Call, tiny_model: str, tmp_path: Path, letter: str
+) -> None:
+    source = json_lines(tmp_path / "in.jsonl", ["good", f"a{letter}gnp"])
+    with source.open("a") as stream:
+        stream.write(json.dumps({"id": f"b{letter}gnp", "structure": {"lattice": letter}}) + "\n")
+    broken = tmp_path / f"{letter}.cif"
+    broken.write_text(f"data_{letter}\n_cell_length_a {letter}\n_atom_site_label {letter}\n")
+    for arguments in ([source], [broken], [tmp_path / f"absent{letter}.cif"]):
+        result = voigt("predict", *arguments, "--model", tiny_model)
+        assert result.stderr
+        assert letter not in result.stdout + result.stderr
+
+
 def test_files_named_by_ids_stay_in_their_folder(voigt: Call, tiny_model: str, tmp_path: Path) -> None:
     ids = ["../up", "..", "/tmp/absolute", "a/b", "A/B", "x" * 5000, "con", ".", "a\x00b"]
     folder = tmp_path / "deep" / "out"

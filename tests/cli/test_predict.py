@@ -294,7 +294,7 @@ def test_metals_are_flagged(voigt: Call, tiny_model: str, tmp_path: Path) -> Non
     ase.io.write(tmp_path / "doped.extxyz", doped)
     result = voigt("predict", tmp_path / "alloy.extxyz", "--model", tiny_model)
     assert result.exit_code == 0
-    assert result.stderr.startswith("warning: alloy: probably a metal (model 'band_gap' finds no band gap)")
+    assert result.stderr.startswith("warning: alloy: probably a metal (model 'scalars' finds no band gap)")
     charged = voigt("predict", tmp_path / "doped.extxyz", "--model", tiny_model, "--total-charge", 1)
     assert charged.exit_code == 0
     assert "metal" not in charged.stderr

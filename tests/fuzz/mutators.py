@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import replace
 from random import Random
 from typing import Any
@@ -263,7 +264,7 @@ def json_value(rng: Random, value: Any) -> Any:
     for _ in range(rng.choice((1, 1, 1, 2, 3))):
         places = _places(value, [])
         if not places:
-            return rng.choice(VALUES)
+            return deepcopy(rng.choice(VALUES))
         # A place of a level that is chosen first, so that long lists of numbers do not take all.
         owner, key = rng.choice(places if rng.random() < 0.4 else places[: max(8, len(places) // 10)])
         change = rng.randrange(6)
@@ -279,7 +280,7 @@ def json_value(rng: Random, value: Any) -> Any:
                 json.dumps(other.get(place) if isinstance(other, dict) else other[place : place + 1])
             )
         else:
-            owner[key] = rng.choice(VALUES)
+            owner[key] = deepcopy(rng.choice(VALUES))  # which later changes may spoil, or make hold itself
     return value
 
 

@@ -38,13 +38,13 @@ WORDS = (
 """What has been worded differently since release 0.1.0."""
 
 
-JUDGED = re.compile(r"probably a metal|of vacuum|in vacuum|unlike the crystals|states a charge")
+JUDGED = re.compile(r"probably a metal|its valences balance|of vacuum|in vacuum|unlike the crystals|states a charge")
 """Sentences on what lies outside the domain of the models, which are told in other ways since, and not compared."""
 
 
 def without_judgments(entries: Iterable[Any]) -> list[Any]:
     """Lines, sentences or notes but for those on the domain of the models."""
-    kinds = ("likely_metal", "vacuum", "far_from_training", "charged")
+    kinds = ("likely_metal", "small_gap", "vacuum", "far_from_training", "charged")
     kept = (entry for entry in entries if not (isinstance(entry, str) and JUDGED.search(entry)))
     return [entry for entry in kept if not (isinstance(entry, Mapping) and entry.get("kind") in kinds)]
 

@@ -19,6 +19,7 @@ from voigt.interpretation.crystals import (
     find_orbits,
     main_object,
     orbit_sums,
+    overlap,
     strongest_capsules,
     strongest_orbits,
 )
@@ -77,9 +78,43 @@ def test_strongest_orbits_and_capsules() -> None:
     assert (first[1], second[1]) == pytest.approx((9 / 13, 3 / 13))
     (oxygen,) = strongest_orbits(found, 11, count=1)
     assert oxygen == (found.orbits[2], pytest.approx(6 / 8))
-    capsules = strongest_capsules(found)
+    capsules = strongest_capsules(present(found, np.full(PARTS, 1 / PARTS)))
     assert capsules is not None
     assert capsules.tolist() == [7, 2, 11]
+
+
+def present(crystal: CrystalExplanation, presence: np.ndarray) -> CrystalExplanation:
+    """The same with other presences."""
+    return replace(crystal, matrices=replace(crystal.matrices, presence=presence))
+
+
+def test_the_strongest_capsule_is_the_part_that_holds_most_of_the_atom() -> None:
+    """Parts 2 and 3 hold 0.9 and 0.1 of the atoms: Ti forms half of part 3, but one atom of part 2 in five is more."""
+    weights = np.ones((3, PARTS))
+    weights[1, 3] = 4.0  # 4 of 8
+    presence = np.zeros(PARTS)
+    presence[2], presence[3] = 0.9, 0.1
+    capsules = strongest_capsules(present(made_up(crystals.perovskite(), assignment=weights), presence))
+    assert capsules is not None
+    assert capsules.tolist() == [2, 2, 2]
+    presence[2], presence[3] = 0.6, 0.4
+    capsules = strongest_capsules(present(made_up(crystals.perovskite(), assignment=weights), presence))
+    assert capsules is not None
+    assert capsules.tolist() == [2, 3, 2]
+
+
+def test_overlap_of_parts() -> None:
+    """Two parts count: (1, 0, 0, 0, 0) and (1, 1, 0, 0, 0) over the atoms of a perovskite have a cosine of 1 / sqrt 2."""
+    weights = np.ones((3, PARTS))
+    weights[:, 2] = 1.0, 0.0, 0.0
+    weights[:, 3] = 1.0, 1.0, 0.0
+    presence = np.zeros(PARTS)
+    presence[2], presence[3] = 0.7, 0.3
+    found = present(made_up(crystals.perovskite(), assignment=weights), presence)
+    assert overlap(found) == pytest.approx(0.5**0.5)
+    alone = np.eye(PARTS)[2]
+    assert overlap(present(found, alone)) is None  # one part overlaps with nothing
+    assert overlap(made_up(crystals.rocksalt())) is None  # two orbits leave little choice
 
 
 def test_a_crystal_of_one_orbit_has_no_strongest_capsule() -> None:

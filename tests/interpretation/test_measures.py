@@ -129,6 +129,17 @@ def test_labels_that_determine_each_other_share_their_entropy() -> None:
     assert found is not None
     assert (found.bits, found.normalized, found.adjusted) == pytest.approx((2.0, 1.0, 1.0))
     assert dependence([], []) is None
+    assert found.p_value == pytest.approx(1 / 201)  # no permutation of 32 labels does as well
+
+
+def test_labels_dealt_at_random_are_no_better_than_permuted_ones() -> None:
+    rng = np.random.default_rng(5)
+    values = []
+    for _ in range(20):
+        found = dependence(rng.integers(0, 8, 100).tolist(), rng.integers(0, 5, 100).tolist(), permutations=50)
+        assert found is not None
+        values.append(found.p_value)
+    assert 0.3 < np.mean(values) < 0.7  # spread evenly between 0 and 1
 
 
 def test_expected_information_is_the_mean_over_permutations() -> None:

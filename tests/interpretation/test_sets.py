@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ase.build import bulk
 from tests import crystals
-from tests.interpretation.explanations import PARTS, made_up
+from tests.interpretation.explanations import OBJECTS, PARTS, made_up
 
 from voigt.errors import DomainError
 from voigt.interpretation import maps, measures
@@ -30,7 +30,9 @@ def by_element(atoms: ase.Atoms, seed: int) -> CrystalExplanation:
     weights[np.arange(len(atoms)), atoms.numbers % PARTS] = 10.0
     cubic = found.symmetry.crystal_system == "cubic"
     embedding = np.random.default_rng(seed).normal(10.0 if cubic else 0.0, 0.01, size=20)
-    matrices = replace(found.matrices, assignment=weights / weights.sum(axis=0), embedding=embedding)
+    even = np.full(PARTS, 1 / PARTS)
+    assignment = weights / weights.sum(axis=0)
+    matrices = replace(found.matrices, assignment=assignment, presence=even, embedding=embedding)
     return replace(found, matrices=matrices)
 
 
@@ -123,6 +125,28 @@ def test_presence_entropies() -> None:
     mean = (sharp + even) / 2
     assert summary.usage_entropy == pytest.approx(-(mean * np.log2(mean)).sum())
     np.testing.assert_allclose(summary.presence, mean)
+    # 1 and 16 parts; over the set part 3 with 17/32 and the others with 1/32.
+    over = 2 ** -(17 / 32 * np.log2(17 / 32) + 15 / 32 * np.log2(1 / 32))
+    assert summary.effective_parts == pytest.approx((8.5, over))
+
+
+def test_objects_explain_what_is_present() -> None:
+    """Part 3 is the only one that is present: three quarters of it belong to objects 1 and 4, the rest to none."""
+    posterior = np.full((PARTS, OBJECTS + 1), 1 / (OBJECTS + 1))
+    posterior[3] = 0.0
+    posterior[3, [1, 4, OBJECTS]] = 0.375, 0.375, 0.25
+    found = [made_up(crystals.rocksalt(), "a"), made_up(crystals.fluorite(), "b")]
+    found = [
+        replace(crystal, matrices=replace(crystal.matrices, presence=np.eye(PARTS)[3], posterior=posterior))
+        for crystal in found
+    ]
+    summary = collected(found).summary()
+    assert summary.explained == pytest.approx(0.75)
+    assert summary.effective_objects == pytest.approx(2.0)
+    assert (summary.overlap, summary.overlapping) == (None, 0)
+    text = plain_text(summary_lines(summary))
+    assert "explain 75 % of the present parts" in text
+    assert "effective objects 2.0" in text
 
 
 def test_summary_as_text_and_json(collection: Collection) -> None:

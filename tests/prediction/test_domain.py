@@ -79,7 +79,7 @@ def test_layers_in_a_crystal_are_no_news() -> None:
 
 def test_a_metal_that_its_composition_does_not_betray() -> None:
     note = notes_of(magnesium_diboride())["likely_metal"]
-    assert "model 'band_gap' finds no band gap" in note.text
+    assert "model 'scalars' finds no band gap" in note.text
     assert note.properties == ("born_charges", "eps_inf")
 
 
@@ -88,13 +88,25 @@ def test_insulators_are_called_none(atoms: ase.Atoms) -> None:
     assert "likely_metal" not in notes_of(atoms)
 
 
+@pytest.mark.parametrize(
+    "atoms",
+    [bulk("GaAs", "zincblende", a=5.65), bulk("InP", "zincblende", a=5.87), bulk("SiMg2", "fluorite", a=6.35)],
+    ids=lambda atoms: atoms.get_chemical_formula(),
+)
+def test_a_semiconductor_of_which_no_gap_is_found_is_no_metal(atoms: ase.Atoms) -> None:
+    """GaAs, InP and Mg2Si have gaps of 1.4, 1.3 and 0.7 eV."""
+    notes = notes_of(atoms)
+    assert "likely_metal" not in notes
+    assert notes["small_gap"].properties == ("born_charges", "eps_inf")
+
+
 def test_the_gap_model_is_asked_once_and_only_where_it_matters(monkeypatch: pytest.MonkeyPatch) -> None:
     assert choose_models(None, Settings(properties=("elastic",))).gap is None
     assert choose_models(None, Settings(properties=("band_gap", "eps_inf"))).gap is None  # predicted anyway
     assert choose_models(None, Settings(check_domain=False)).gap is None
     plan = choose_models(None, Settings())
     assert plan.gap is not None
-    assert [model.name for model in plan.models] == ["born", "band_gap"]
+    assert [model.name for model in plan.models] == ["born", "scalars"]
     passes = []
     network = type(plan.gap.model.members[0])
     forward = network.forward_raw

@@ -151,7 +151,7 @@ def test_every_shipped_model_has_a_range(name: str) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.65, 1.5])
-@pytest.mark.parametrize("model", ["born", "elastic", "band_gap"])
+@pytest.mark.parametrize("model", ["born", "elastic", "scalars"])
 def test_shipped_models_know_a_squeezed_crystal(model: str, factor: float) -> None:
     """Two thirds and one and a half of every length of crystals as they are known."""
     known = [crystals.quartz(), crystals.rocksalt(), crystals.perovskite(), crystals.wurtzite()]

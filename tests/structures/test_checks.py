@@ -212,3 +212,13 @@ def test_all_problems_at_once() -> None:
     for part in ("unknown element", "partially occupied", "periodic in three dimensions", "0.100 Angstrom"):
         assert sum(part in problem for problem in faults) == 1
     assert all(";" in problem and "\n" not in problem for problem in faults)
+
+
+def test_a_column_of_occupancies_counts() -> None:
+    for name in ("occupancy", "occupancies"):
+        atoms = bulk("NaCl", "rocksalt", a=5.64)
+        atoms.set_array(name, np.array([0.5, 1.0]))
+        (problem,) = problems(atoms)
+        assert "partially occupied at site 0 (Na 0.5)" in problem
+        atoms.set_array(name, np.array([np.nan, 1.0]))
+        assert problems(atoms) == []

@@ -161,3 +161,19 @@ def test_elements_of_which_no_radius_is_known() -> None:
     assert apart is not None
     assert apart.dimension == 0
     assert bonded_dimension(bulk("Og", "fcc", a=4.5)) == 3
+
+
+@pytest.mark.parametrize(
+    "atoms",
+    [
+        surface(bulk("MgO", "rocksalt", a=4.21, cubic=True), (1, 0, 0), 3, vacuum=3.0),
+        surface(bulk("Si", cubic=True), (1, 0, 0), 3, vacuum=3.0),
+        mx2("MoS2", vacuum=3.0),
+    ],
+    ids=lambda atoms: atoms.get_chemical_formula(),
+)
+def test_slabs_six_angstrom_apart_are_slabs(atoms: ase.Atoms) -> None:
+    """Between layers of a crystal, atoms are three to four Angstrom apart."""
+    vacuum = find_vacuum(periodic(atoms))
+    assert vacuum is not None
+    assert vacuum.dimension == 2

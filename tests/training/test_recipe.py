@@ -349,5 +349,5 @@ class TestHostileFiles:
 
 def test_a_recipe_that_is_no_text(tmp_path):
     (tmp_path / "r.yaml").write_bytes(b"name: caf\xe9\n")
-    with pytest.raises(RecipeError, match="r.yaml is not readable YAML: it is not UTF-8 text$"):
+    with pytest.raises(RecipeError, match=r"r\.yaml is not readable YAML: it is not UTF-8 text$"):
         load_recipe(tmp_path / "r.yaml")

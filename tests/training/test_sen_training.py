@@ -212,7 +212,7 @@ class TestOnADevice:
         return chosen, module, network, ResidentGraphs(module.train_graphs, (), torch.device("cpu"))
 
     def test_an_idle_crystal_is_seen_by_nothing(self, world):
-        chosen, module, network, resident = self.world(world)
+        chosen, module, _, resident = self.world(world)
         picked = [0, 3, 5]
         need = resident.need(np.array(picked))
         found = []

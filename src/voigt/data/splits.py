@@ -53,8 +53,8 @@ class SplitSettings(BaseModel):
     val_fraction: float = Field(0.05, gt=0, lt=1, description="Share of the other folds kept for validation.")
     hidden: dict[str, str] = Field(
         {},
-        description="Property -> info key with its own fold number, where several benchmarks draw folds of their own: in "
-        "training, its labels are hidden in the fold that is tested. Crystals without `column` are placed by these.",
+        description="Property -> info key with its own fold number, where several benchmarks draw folds of their own: "
+        "in training, its labels are hidden in the fold that is tested. Crystals without `column` are placed by these.",
     )
 
     @field_validator("fractions")

@@ -18,6 +18,7 @@ from voigt.models.sen.explanation import Explanation, explain
 from voigt.models.sen.model import SEN
 from voigt.notes import Failure, Note
 from voigt.prediction.pipeline import Prepared, prepare
+from voigt.prediction.plan import cover, shipped_properties
 from voigt.prediction.result import Settings
 from voigt.prediction.stream import CHUNK
 from voigt.structures import InputStructure
@@ -114,13 +115,29 @@ def strongest_orbits(crystal: CrystalExplanation, capsule: int, count: int = 2) 
 
 
 def strongest_capsules(crystal: CrystalExplanation) -> NDArray[np.int64] | None:
-    """Part capsule in whose forming an atom of each orbit has its largest share, (n_orbits,).
+    """Part capsule that holds most of an atom of each orbit, (n_orbits,): the largest presence times assignment.
 
     None if all atoms are equivalent: they then share every capsule equally, by symmetry.
     """
     if len(crystal.orbits) < 2:
         return None
-    return np.asarray(crystal.matrices.assignment[crystal.representatives].argmax(axis=1), dtype=np.int64)
+    held = crystal.matrices.assignment[crystal.representatives] * crystal.matrices.presence
+    return np.asarray(held.argmax(axis=1), dtype=np.int64)
+
+
+def overlap(crystal: CrystalExplanation) -> float | None:
+    """How far different parts are formed by the same atoms: mean cosine of their assignments, 1 if all are alike.
+
+    Pairs of parts count as much as both are present. None with fewer than three orbits, where parts have little choice.
+    """
+    if len(crystal.orbits) < 3:
+        return None
+    columns, presence = crystal.matrices.assignment, crystal.matrices.presence
+    columns = columns / np.maximum(np.linalg.norm(columns, axis=0), np.finfo(np.float64).tiny)
+    weights = np.outer(presence, presence)
+    np.fill_diagonal(weights, 0.0)
+    total = float(weights.sum())
+    return float((weights * (columns.T @ columns)).sum() / total) if total > 0 else None
 
 
 def main_object(crystal: CrystalExplanation, capsule: int) -> tuple[int | None, float]:
@@ -155,7 +172,7 @@ def choose(model: str | None, property_name: str | None, member: int = 0) -> Sub
     Raises TargetError: no such property; DomainError: the property is no scalar, the model does not predict it, or the
     model is of another method; InputError: no such member; WeightsError: the model cannot be loaded.
 
-    `model`: name of a shipped model or a file; None: the shipped model that has the name of the property.
+    `model`: name of a shipped model or a file; None: the shipped model that predicts the property.
     `property_name`: what to explain; None: all that a named model predicts, else `DEFAULT_PROPERTY`. `member`: which
     network of an ensemble.
     """
@@ -163,7 +180,7 @@ def choose(model: str | None, property_name: str | None, member: int = 0) -> Sub
     if wanted is not None and get_property(wanted).rank:
         scalars = ", ".join(name for name, entry in PROPERTIES.items() if entry.rank == 0)
         raise DomainError(f"explain is for scalars ({scalars}); '{wanted}' is a tensor")
-    loaded = load_model(model or wanted or DEFAULT_PROPERTY)
+    loaded = load_model(model or next(iter(cover((wanted or DEFAULT_PROPERTY,), shipped_properties()))))
     if not isinstance(loaded.members[0], SEN):
         raise DomainError(f"explain needs a SEN model; '{loaded.name}' is of method {loaded.hypers.method}")
     known, count = loaded.hypers.properties, len(loaded.members)

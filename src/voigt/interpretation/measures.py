@@ -131,10 +131,13 @@ class Dependence:
     # items, labels: number of pairs, and of different labels of the second kind
     items: int
     labels: int
+    p_value: float  # fraction of labels dealt at random that share as much, (k + 1) / (permutations + 1)
 
 
-def dependence(first: Sequence[object], second: Sequence[object]) -> Dependence | None:
-    """Mutual information between labels of the same items; None without items."""
+def dependence(
+    first: Sequence[object], second: Sequence[object], permutations: int = 200, seed: int = 0
+) -> Dependence | None:
+    """Mutual information between labels of the same items, beside that of permuted labels; None without items."""
     if not len(first):
         return None
     table = contingency(first, second)
@@ -145,15 +148,27 @@ def dependence(first: Sequence[object], second: Sequence[object]) -> Dependence 
     room = mean - expected
     # With one label on both sides, or all labels different on both, there is nothing that chance could change.
     adjusted = (bits - expected) / room if room > 1e-12 else 1.0
-    return Dependence(bits, bits / mean if mean > 0 else 1.0, adjusted, int(table.sum()), len(columns))
+    rng, (one, other) = np.random.default_rng(seed), (_codes(first), _codes(second))
+    # Permuted labels keep both entropies, so that the least entropy of the pairs is the largest information.
+    dealt = np.array([entropy(_pairs(one, rng.permutation(other)).ravel()) for _ in range(permutations)])
+    reached = int((dealt <= entropy(table.ravel()) + 1e-12).sum())
+    p_value = (reached + 1) / (permutations + 1)
+    return Dependence(bits, bits / mean if mean > 0 else 1.0, adjusted, int(table.sum()), len(columns), p_value)
 
 
 def contingency(first: Sequence[object], second: Sequence[object]) -> Array:
     """(different labels of the first, of the second) number of items that have both."""
-    rows, columns = (np.unique([str(label) for label in labels], return_inverse=True)[1] for labels in (first, second))
-    table = np.zeros((rows.max() + 1, columns.max() + 1))
-    np.add.at(table, (rows, columns), 1.0)
-    return table
+    return _pairs(_codes(first), _codes(second))
+
+
+def _codes(labels: Sequence[object]) -> Labels:
+    """Labels as numbers from 0."""
+    return np.unique([str(label) for label in labels], return_inverse=True)[1].astype(np.int64)
+
+
+def _pairs(rows: Labels, columns: Labels) -> Array:
+    shape = int(rows.max()) + 1, int(columns.max()) + 1
+    return np.bincount(rows * shape[1] + columns, minlength=shape[0] * shape[1]).reshape(shape).astype(np.float64)
 
 
 def expected_information(rows: Array, columns: Array) -> float:

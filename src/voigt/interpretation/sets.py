@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.interpretation.crystals import CrystalExplanation, strongest_capsules
+from voigt.interpretation.crystals import CrystalExplanation, overlap, strongest_capsules
 from voigt.interpretation.measures import (
     Dependence,
     Scatter,
@@ -51,13 +51,21 @@ class SetSummary:
     # after each. Of atoms, one of each orbit counts.
     embedding: Dimension
     stages: tuple[Dimension, ...]
-    # Label of a site -> what it shares with the part capsule in which the atom has its largest share. One atom of each
-    # orbit counts; crystals with one orbit are left out, where all atoms have equal shares.
+    # Label of a site -> what it shares with the part capsule that holds most of the atom. One atom of each orbit
+    # counts; crystals with one orbit are left out, where all atoms have equal shares.
     sites: Mapping[str, Dependence | None]
     presence: Array  # (parts,) mean presence of each part capsule
     presence_entropy: tuple[float, float]  # mean and standard deviation over crystals of the entropy of presences, bits
     # Entropy of the mean presences, bits: above `presence_entropy` as far as crystals use different capsules
     usage_entropy: float
+    # effective_parts: two to the power of these entropies: how many parts there would be if all were alike, mean over
+    # the crystals, and over the set
+    effective_parts: tuple[float, float]
+    explained: float  # share of the present parts that belong to an object, by the posterior
+    effective_objects: float  # how many objects there would be if those to which parts belong were alike
+    # overlap: see `overlap`; mean over the crystals with three orbits and more, None without one, and their number
+    overlap: float | None
+    overlapping: int
 
 
 @dataclass
@@ -69,6 +77,8 @@ class Collection:
     values: dict[str, list[float]] = field(default_factory=dict)
     _embeddings: list[Array] = field(default_factory=list)
     _presences: list[Array] = field(default_factory=list)
+    _belonging: list[Array] = field(default_factory=list)  # (objects + 1,) presence that belongs to each, last: to none
+    _overlaps: list[float] = field(default_factory=list)
     _capsules: list[int] = field(default_factory=list)
     _sites: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SITE_LABELS})
     _stages: list[Scatter] = field(default_factory=list)
@@ -82,6 +92,9 @@ class Collection:
             self.values.setdefault(name, []).append(matrices.prediction[name])
         self._embeddings.append(np.array(matrices.embedding))
         self._presences.append(np.array(matrices.presence))
+        self._belonging.append(matrices.presence @ matrices.posterior)
+        together = overlap(crystal)
+        self._overlaps += [] if together is None else [together]
         self._stages = self._stages or [Scatter() for _ in matrices.atom_stages]
         for scatter, stage in zip(self._stages, matrices.atom_stages, strict=True):
             scatter.add(stage[crystal.representatives])
@@ -106,6 +119,7 @@ class Collection:
         cloud = Scatter()
         cloud.add(embeddings)
         entropies = [entropy(row) for row in presences]
+        belonging, usage = np.mean(self._belonging, axis=0), entropy(presences.mean(axis=0))
         return SetSummary(
             crystals=len(self.ids),
             systems={name: self.systems.count(name) for name in SYSTEMS if name in self.systems},
@@ -116,7 +130,12 @@ class Collection:
             sites={name: dependence(self._capsules, labels) for name, labels in self._sites.items()},
             presence=presences.mean(axis=0),
             presence_entropy=(float(np.mean(entropies)), float(np.std(entropies))),
-            usage_entropy=entropy(presences.mean(axis=0)),
+            usage_entropy=usage,
+            effective_parts=(float(np.mean(np.exp2(entropies))), float(np.exp2(usage))),
+            explained=float(belonging[:-1].sum() / belonging.sum()),
+            effective_objects=float(np.exp2(entropy(belonging[:-1]))) if belonging[:-1].any() else 0.0,
+            overlap=float(np.mean(self._overlaps)) if self._overlaps else None,
+            overlapping=len(self._overlaps),
         )
 
 
@@ -147,7 +166,10 @@ def summary_record(summary: SetSummary) -> dict[str, Any]:
             "mean": summary.presence.tolist(),
             "entropy_bits": {"mean": mean, "standard_deviation": deviation},
             "entropy_of_mean_bits": summary.usage_entropy,
+            "effective_parts": dict(zip(("in_a_crystal", "over_the_set"), summary.effective_parts, strict=True)),
+            "overlap": {"cosine": summary.overlap, "crystals": summary.overlapping},
         },
+        "objects": {"explained": summary.explained, "effective": summary.effective_objects},
     }
 
 

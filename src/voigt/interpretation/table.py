@@ -58,18 +58,35 @@ def summary_lines(summary: SetSummary) -> list[Line]:
         *_section(
             "Strongest capsule of a site",
             [
-                f"{'':16}{'bits':>8}{'normalized':>12}{'adjusted':>10}{'labels':>8}{'orbits':>8}",
+                f"{'':16}{'bits':>8}{'normalized':>12}{'adjusted':>10}{'p':>8}{'labels':>8}{'orbits':>8}",
                 *(_dependence_row(name, dependence) for name, dependence in summary.sites.items()),
             ],
-            ("mutual information; adjusted: 0 is what chance gives, 1 if each determines the other",),
+            (
+                "mutual information; adjusted: 0 is what chance gives, 1 if each determines the other",
+                "p: share of permuted labels that reach it",
+            ),
         ),
         *_section(
             "Presence of part capsules",
             [
                 f"entropy in a crystal {mean:.3f} +- {deviation:.3f} bits, of {np.log2(len(summary.presence)):.3f}",
                 f"entropy of the mean  {summary.usage_entropy:.3f} bits",
+                f"effective parts      {summary.effective_parts[0]:.1f} in a crystal, "
+                f"{summary.effective_parts[1]:.1f} over the set",
+                *_overlap_rows(summary),
             ],
-            ("the second exceeds the first as far as different crystals use different capsules",),
+            (
+                "the second exceeds the first as far as different crystals use different capsules",
+                "overlap: how far the same atoms form two parts, in crystals of three orbits and more",
+            ),
+        ),
+        *_section(
+            "Object capsules",
+            [
+                f"explain {100 * summary.explained:.0f} % of the present parts",
+                f"effective objects {summary.effective_objects:.1f} over the set",
+            ],
+            (),
         ),
     ]
 
@@ -200,6 +217,12 @@ def _separation_rows(summary: SetSummary) -> list[str]:
     ]
 
 
+def _overlap_rows(summary: SetSummary) -> list[str]:
+    if summary.overlap is None:
+        return []
+    return [f"overlap of parts     {summary.overlap:.3f}, cosine over {summary.overlapping} crystals"]
+
+
 def _dimension_row(name: str, dimension: Dimension) -> str:
     return f"{name:16}{dimension.ratio:>11.2f}{dimension.width:>6}{dimension.vectors:>9}"
 
@@ -208,7 +231,7 @@ def _dependence_row(name: str, dependence: Dependence | None) -> str:
     if dependence is None:
         return f"{name:16}not defined: in every crystal all atoms are equivalent"
     numbers = f"{dependence.bits:>8.3f}{dependence.normalized:>12.3f}{dependence.adjusted:>10.3f}"
-    return f"{name:16}{numbers}{dependence.labels:>8}{dependence.items:>8}"
+    return f"{name:16}{numbers}{dependence.p_value:>8.3f}{dependence.labels:>8}{dependence.items:>8}"
 
 
 def _section(title: str, rows: Iterable[str], notes: Sequence[str]) -> list[Line]:

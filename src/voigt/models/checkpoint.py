@@ -21,9 +21,10 @@ from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.hypers import NetworkHypers
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.network import Network
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
 from voigt.tensors.properties import PROPERTIES
-from voigt.text import MOST_LETTERS, one_line, plain_reason, printable
+from voigt.text import MOST_LETTERS, one_line, printable
 
 FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"

@@ -17,7 +17,7 @@ from voigt.prediction.result import Prediction, charge_of
 from voigt.prediction.sheets import PROPERTIES as PERMITTIVITIES
 from voigt.prediction.sheets import Sheet, sheet_of, stacked
 from voigt.structures import Input, InputStructure
-from voigt.structures.domain import metal_reason
+from voigt.structures.domain import metal_reason, valences_balance
 from voigt.structures.vacuum import Vacuum, find_vacuum
 from voigt.tensors.properties import PROPERTIES, insulators_only
 
@@ -47,27 +47,27 @@ def with_doubts(
     with (clock or Clock()).measure("domain"):
         metals = _metals(structures, crystals, answers, plan)
         return [
-            _with_vacuum(_with_metal(answer, reason), plan) if isinstance(answer, Prediction) else answer
-            for answer, reason in zip(answers, metals, strict=True)
+            _with_vacuum(answer if note is None else _noted(answer, note), plan)
+            if isinstance(answer, Prediction)
+            else answer
+            for answer, note in zip(answers, metals, strict=True)
         ]
 
 
-def _with_metal(prediction: Prediction, reason: str | None) -> Prediction:
-    if reason is None:
-        return prediction
+def _metal(prediction: Prediction, reason: str) -> Note:
     text = f"probably a metal ({reason}): charges, permittivities and piezoelectricity are defined for insulators only"
-    return _noted(prediction, Note("likely_metal", text, insulators_only(prediction.values)))
+    return Note("likely_metal", text, insulators_only(prediction.values))
 
 
 def _metals(
     structures: Sequence[Input], crystals: Sequence[Crystal | None], answers: Sequence[Prediction | Failure], plan: Plan
-) -> list[str | None]:
-    """Why each crystal is probably a metal, None where it is not or nobody needs to know.
+) -> list[Note | None]:
+    """What to say of each crystal that is probably a metal, None where it is not or nobody needs to know.
 
     The gap decides: the one that is predicted anyway, or that of the plan's gap model. Composition decides where there
     is no gap to trust, for elements that this model does not know and for charged cells.
     """
-    reasons: list[str | None] = [None] * len(answers)
+    notes: list[Note | None] = [None] * len(answers)
     asked: dict[int, Prepared] = {}
     for k, (structure, crystal, answer) in enumerate(zip(structures, crystals, answers, strict=True)):
         if not isinstance(answer, Prediction) or isinstance(structure, Failure) or not insulators_only(answer.values):
@@ -75,19 +75,21 @@ def _metals(
         charge = charge_of(answer.atoms, plan.shares[0].settings)
         share = _gap_share(answer.atoms, plan) if charge == 0.0 else None
         if share is not None and GAP in answer.values and answer.models[GAP] == share.model.name:
-            reasons[k] = _without_gap(answer, share)
+            notes[k] = _without_gap(answer, answer, share)
             continue
         prepared = None if share is None else prepare(share.model, structure, share.settings, crystal)
         if isinstance(prepared, Prepared):
             asked[k] = prepared
         else:
-            reasons[k] = metal_reason(answer.atoms, answer.symmetry, charge)
+            reason = metal_reason(answer.atoms, answer.symmetry, charge)
+            notes[k] = None if reason is None else _metal(answer, reason)
     if asked and plan.gap is not None:
         found = predict_prepared(plan.gap.model, list(asked.values()), plan.gap.settings)
         for k, gap in zip(asked, found, strict=True):
-            if isinstance(gap, Prediction):
-                reasons[k] = _without_gap(gap, plan.gap)
-    return reasons
+            answer = answers[k]
+            if isinstance(gap, Prediction) and isinstance(answer, Prediction):
+                notes[k] = _without_gap(answer, gap, plan.gap)
+    return notes
 
 
 def _gap_share(atoms: ase.Atoms, plan: Plan) -> Share | None:
@@ -98,8 +100,18 @@ def _gap_share(atoms: ase.Atoms, plan: Plan) -> Share | None:
     return share if known else None
 
 
-def _without_gap(prediction: Prediction, share: Share) -> str | None:
-    return f"model '{share.model.name}' finds no band gap" if float(prediction.values[GAP]) <= 0.0 else None
+def _without_gap(prediction: Prediction, gap: Prediction, share: Share) -> Note | None:
+    """The note on a prediction where `gap` holds none."""
+    if float(gap.values[GAP]) > 0.0:
+        return None
+    found = f"model '{share.model.name}' finds no band gap"
+    if not valences_balance(prediction.atoms.numbers):
+        return _metal(prediction, found)
+    text = (
+        f"{found}, though its valences balance: with a small gap, charges and permittivities are uncertain, "
+        "and without one they do not exist"
+    )
+    return Note("small_gap", text, insulators_only(prediction.values))
 
 
 def _with_vacuum(prediction: Prediction, plan: Plan) -> Prediction:

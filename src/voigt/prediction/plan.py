@@ -13,13 +13,12 @@ from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models
 from voigt.notes import Note
 from voigt.prediction.pipeline import functionals_of
 from voigt.prediction.result import Settings
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
 from voigt.tensors.properties import get_property, insulators_only
-from voigt.text import plain_reason
 
 GAP = "band_gap"
-"""Property by which metals are told, and the name of the shipped model that is asked for it."""
-
+"""Property by which metals are told."""
 
 _TOTAL = (
     "piezo_total is piezo_clamped plus what relaxing ions add, which takes forces: "
@@ -98,7 +97,7 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
     --------
     >>> plan = choose_models(None, Settings(properties=("born_charges", "band_gap")))
     >>> [share.model.name for share in plan.shares]
-    ['born', 'band_gap']
+    ['born', 'scalars']
     """
     requested = tuple(dict.fromkeys(get_property(name).name for name in settings.properties or ()))
     if model is None and requested:
@@ -121,12 +120,19 @@ def _gap_share(shares: Sequence[Share], settings: Settings) -> Share | None:
     predicted = [name for share in shares for name in share.settings.properties or ()]
     if not settings.check_domain or GAP in predicted or not insulators_only(predicted):
         return None
-    if GAP not in shipped_properties().get(GAP, ()):
+    name = gap_model()
+    if name is None:
         return None
-    model = load_model(GAP)
+    model = load_model(name)
     for member in model.members:
         member.to(shares[0].model.device)
     return Share(model, replace(settings, properties=(GAP,), functional=None, check_domain=False))
+
+
+def gap_model() -> str | None:
+    """The model that ships for band gaps; None if there is none."""
+    offers = shipped_properties()
+    return next(iter(cover((GAP,), offers))) if any(GAP in offer for offer in offers.values()) else None
 
 
 def cover(properties: Sequence[str], offers: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -189,7 +195,8 @@ def _properties(path: Path) -> tuple[str, ...]:
             metadata = stream.metadata() or {}
         return tuple(load_json(metadata["hypers"])[0]["properties"])
     except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-        raise WeightsError(f"{path} is damaged or no Voigt model ({plain_reason(error)}); install voigt again") from error
+        problem = f"{path} is damaged or no Voigt model ({plain_reason(error)})"
+        raise WeightsError(f"{problem}; install voigt again") from error
 
 
 def _check_functional(models: Sequence[LoadedModel], functional: str | None) -> None:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from voigt.errors import WeightsError
 from voigt.files import atomic_write
 from voigt.graphs import CrystalGraph
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
-from voigt.text import plain_reason
 
 SUFFIX = ".range.json"
 """Of the file beside a model file."""

@@ -1,4 +1,4 @@
-"""The charge of a cell, and signs that a crystal is a metal from its composition alone."""
+"""The charge of a cell, and signs that a crystal is a metal, or none, from its composition alone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import ase
 import numpy as np
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from voigt.structures.symmetry import Symmetry
@@ -21,6 +22,41 @@ _NONMETALS = frozenset(
         *("Ge", "As", "Se", "Br", "Kr", "Sb", "Te", "I", "Xe", "At", "Rn"),
     )
 )
+
+_CATIONS = {
+    1: ("Li", "Na", "K", "Rb", "Cs", "Cu", "Ag"),
+    2: ("Be", "Mg", "Ca", "Sr", "Ba", "Zn", "Cd"),
+    3: ("B", "Al", "Ga", "In"),
+}
+_ANIONS = {1: ("F", "Cl", "Br", "I"), 2: ("O", "S", "Se", "Te"), 3: ("N", "P", "As", "Sb")}
+_VALENCES = {
+    chemical_symbols.index(symbol): sign * valence
+    for sign, table in ((1, _CATIONS), (-1, _ANIONS))
+    for valence, symbols in table.items()
+    for symbol in symbols
+}
+_TETRELS = frozenset((chemical_symbols.index("Si"), chemical_symbols.index("Ge")))
+
+
+def valences_balance(numbers: NDArray[np.int64]) -> bool:
+    """Whether a compound is one of closed shells, as GaAs, Mg2Si or Cu2O.
+
+    Only elements with one usual valence count; Si and Ge give four electrons to anions, or take four in binary
+    compounds of cations. Such crystals are semiconductors with few exceptions, though PBE finds no gap of some, such as
+    InSb and Ag2Te.
+
+    Examples
+    --------
+    >>> [valences_balance(ase.Atoms(formula).numbers) for formula in ("GaAs", "Mg2Si", "Cu2O", "MgB2", "TiN", "Ge2")]
+    [True, True, True, False, False, False]
+    """
+    kinds = {int(z) for z in numbers}
+    if len(kinds) < 2 or not kinds <= _VALENCES.keys() | _TETRELS:
+        return False
+    total = sum(_VALENCES.get(int(z), 0) for z in numbers)
+    tetrels = 4 * sum(int(z) in _TETRELS for z in numbers)
+    has_anions = any(_VALENCES.get(z, 0) < 0 for z in kinds)
+    return total + tetrels == 0 if has_anions else len(kinds) == 2 and total == tetrels
 
 
 def metal_reason(atoms: ase.Atoms, symmetry: Symmetry, charge: float = 0.0) -> str | None:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 MINIMUM_GAP = 1.5
 """Angstrom between the van der Waals surfaces on both sides of an empty layer. In a crystal layers touch: among the
-16,000 of benchmarks/accuracy/vacuum.py the widest layer without vacuum has 1.25; six Angstrom between the outer atoms of slabs leave 1.6 or more."""
+16,000 of benchmarks/accuracy/vacuum.py the widest layer without vacuum has 1.25. Six Angstrom between the outer atoms
+of slabs leave 1.6 or more."""
 MOST_PACKED = 0.3
 """Share of the cell inside of van der Waals spheres (overlaps counted twice) below which wires and molecules are apart;
 molecules in a crystal fill about 0.7 or more."""

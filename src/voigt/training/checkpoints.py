@@ -16,8 +16,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from voigt.errors import WeightsError
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
-from voigt.text import plain_reason
 
 FORMAT = "voigt checkpoint"
 VERSION = "1"

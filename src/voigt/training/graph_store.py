@@ -17,9 +17,9 @@ from voigt.data.labeled import Label, LabeledCrystal, Labels
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalGraph
 from voigt.graphs.building import AXES, FIELDS, FORMAT, MANIFEST, GraphOptions, build_store
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
 from voigt.tensors.properties import PROPERTIES, Property
-from voigt.text import plain_reason
 
 _ALWAYS = set(FIELDS) - {"rotation", "frames", "operations", "lattice"}
 """Fields of every store."""

@@ -11,9 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from voigt.data.splits import Count, SplitSettings
 from voigt.errors import RecipeError
 from voigt.models.methods import DEFAULT_METHOD, Hypers, parse_hypers
+from voigt.reasons import plain_reason
 from voigt.safe_yaml import load_yaml
 from voigt.tensors.properties import PROPERTIES
-from voigt.text import one_line, plain_reason
+from voigt.text import one_line
 
 MOST_CHARACTERS = 1_000_000
 MOST_VALUES = 100_000

@@ -121,6 +121,12 @@ class TestParts:
         assert again(store, tiny)[0] == 0
         assert (store / "parts" / name).is_file()
 
+    def test_a_table_of_failures_without_their_reasons(self, store):
+        (path,) = (path for path in (store / "failed").iterdir() if pq.read_metadata(path).num_rows)
+        pq.write_table(pq.read_table(path).drop_columns(["reason"]), path)
+        with pytest.raises(InputError, match="is not a readable part of a screening.*it has no column 'reason'"):
+            read_failures(store)
+
     def test_folders_with_the_name_of_a_part(self, store, tiny):
         (store / "parts" / "part-000009.parquet").mkdir()
         assert (chosen(store), survey(store)) == (len(IDS), len(IDS) + 1)

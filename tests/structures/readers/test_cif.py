@@ -126,7 +126,7 @@ def test_alternative_sets_of_sites() -> None:
         ("Mg2+", "Mg"), ("Mg+2", "Mg"), ("MG", "Mg"), ("mg", "Mg"), ("Mg1", "Mg"), ("O2-", "O"), ("O-2", "O"),
         ("O1-", "O"),
         ("D", "H"), ("T", "H"), ("D1+", "H"), ("H-1", "H"), ("Cval", "C"), ("Siva", "Si"), ("CL1-", "Cl"), ("W6+", "W"),
-        ("U4.5+", "U"), ("Fe2.667+", "Fe"),
+        ("U4.5+", "U"), ("Fe2.667+", "Fe"), ("7Li", "Li"), ("18O", "O"), ("235U", "U"),
     ],
 )  # fmt: skip
 def test_type_symbols(symbol: str, element: str) -> None:

@@ -147,3 +147,34 @@ def test_occupancies_in_a_comment_are_refused_with_the_mixture(tmp_path: Path) -
 def test_hostile_json_is_one_sentence(tmp_path: Path, text: str) -> None:
     (tmp_path / "file.json").write_text(text, errors="surrogatepass")
     assert trouble(only(read(tmp_path / "file.json"))).isprintable()
+
+
+def test_hydrogens_attached_to_sites_have_no_positions(tmp_path: Path) -> None:
+    entry = by_optimade("1")
+    entry["attributes"]["species"][1] |= {"attached": ["H"], "nattached": [2]}
+    (tmp_path / "file.json").write_text(json.dumps({"data": entry, "meta": {}}))
+    assert "without positions, attached to O (2 H)" in trouble(only(read(tmp_path / "file.json")))
+    entry["attributes"]["species"][1] |= {"nattached": [0]}
+    (tmp_path / "file.json").write_text(json.dumps({"data": entry, "meta": {}}))
+    assert len(read_one(tmp_path / "file.json")) == 3
+
+
+def test_lattices_and_sites_of_pymatgen_in_other_words(tmp_path: Path) -> None:
+    names = ("a", "b", "c", "alpha", "beta", "gamma")
+    document = by_pymatgen()
+    document["lattice"] = dict(zip(names, CRYSTAL.cell.cellpar().tolist(), strict=True))
+    (tmp_path / "file.json").write_text(json.dumps(document))
+    np.testing.assert_allclose(read_one(tmp_path / "file.json").cell.cellpar(), CRYSTAL.cell.cellpar())
+    document["lattice"]["matrix"] = CELL
+    for site, place in zip(document["sites"], CRYSTAL.positions.tolist(), strict=True):
+        del site["abc"]
+        site["xyz"] = place
+    (tmp_path / "file.json").write_text(json.dumps(document))
+    np.testing.assert_allclose(read_one(tmp_path / "file.json").positions, CRYSTAL.positions)
+    for change, shown in (
+        ({"a": 4.6}, "contradicts its a to gamma"),
+        ({"gamma": 100.0}, "contradicts its a to gamma"),
+        ({"matrix": None, "a": None}, "add the matrix"),
+    ):
+        (tmp_path / "file.json").write_text(json.dumps({**document, "lattice": {**document["lattice"], **change}}))
+        assert shown in trouble(only(read(tmp_path / "file.json")))

@@ -51,9 +51,14 @@ class Parts:
 
     def detached(self) -> Parts:
         """The same values, through which nothing is learned."""
-        evidence = None if self.log_evidence is None else self.log_evidence.detach()
-        given = (self.assignment, self.pose, self.features, self.presence, self.pooled)
-        return Parts(*(tensor.detach() for tensor in given), evidence)
+        return Parts(
+            self.assignment.detach(),
+            self.pose.detach(),
+            self.features.detach(),
+            self.presence.detach(),
+            self.pooled.detach(),
+            None if self.log_evidence is None else self.log_evidence.detach(),
+        )
 
 
 @dataclass(frozen=True)

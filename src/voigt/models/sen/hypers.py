@@ -49,9 +49,9 @@ class SENHypers(NetworkHypers):
     part_capsules: Width = Field(16, ge=2, description="Part capsules.")
     routing: Literal["attention", "competition"] = Field(
         "attention",
-        description="How parts get atoms: 'attention', each part attends to the atoms and its presence is a softmax over "
-        "parts, which ends on one part in every crystal; 'competition', atoms are shared out among parts, and presence "
-        "is the share of the atoms that a part holds.",
+        description="How parts get atoms: 'attention', each part attends to the atoms and its presence is a softmax "
+        "over parts, which ends on one part in every crystal; 'competition', atoms are shared out among parts, and "
+        "presence is the share of the atoms that a part holds.",
     )
     concentration: float = Field(
         20.0, gt=0, le=1000, description="With competition: how sharply atoms are told apart, in units of cosines."

@@ -20,11 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from voigt.errors import InputError
 from voigt.files import atomic_write
+from voigt.reasons import plain_reason
 from voigt.response.arrays import Array, neutralized
 from voigt.response.field.charges import Charges, charge_source
 from voigt.response.field.forces import checked_field, field_forces
 from voigt.response.field.steps import checked_frames, fractional_steps
-from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from ase.md.md import MolecularDynamics

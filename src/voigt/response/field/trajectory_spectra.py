@@ -27,10 +27,10 @@ from scipy.signal import detrend as detrended
 from scipy.signal import get_window
 
 from voigt.errors import InputError
+from voigt.reasons import plain_reason
 from voigt.response.arrays import Array
 from voigt.response.field.charges import Charges
 from voigt.response.field.steps import Interval, checked_frames, fractional_steps, intervals
-from voigt.text import plain_reason
 
 Window: TypeAlias = Literal["hann", "gaussian", "none"]
 Correction: TypeAlias = Literal["harmonic", "none", "standard", "schofield"]

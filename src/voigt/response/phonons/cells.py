@@ -11,8 +11,8 @@ import ase
 import numpy as np
 
 from voigt.errors import InputError, VoigtError
+from voigt.reasons import plain_reason
 from voigt.structures.symmetry.spglib_answers import quiet_spglib
-from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from phonopy import Phonopy

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voigt.errors import InputError
+from voigt.reasons import plain_reason
 from voigt.response.phonons.cells import attempt
 from voigt.safe_yaml import MOST_CHARACTERS, load_yaml
 from voigt.structures.readers.packing import unpacked
-from voigt.text import plain_reason
 
 if TYPE_CHECKING:
     from phonopy.interface.phonopy_yaml import PhonopyYamlData

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from voigt.errors import InputError
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
-from voigt.text import one_line, plain_reason
+from voigt.text import one_line
 
 FORMAT = 1
 MANIFEST = "manifest.json"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voigt.errors import InputError
-from voigt.text import plain_reason
+from voigt.reasons import plain_reason
 
 if TYPE_CHECKING:
     import pyarrow

@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from voigt import __version__
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
+from voigt.reasons import plain_reason
 from voigt.screening.store.manifest import MANIFEST, load_manifest
 from voigt.screening.store.parts import (
     check_size,
@@ -46,7 +47,7 @@ from voigt.screening.store.parts import (
 )
 from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib, schema
 from voigt.tensors.properties import PROPERTIES
-from voigt.text import csv_cell, plain_reason
+from voigt.text import csv_cell
 
 SECONDS = 30.0  # between two updates of the counts in the manifest
 

@@ -42,7 +42,8 @@ def read_abinit_output(text: str) -> Iterator[Input]:
 
 
 def _atoms(text: str) -> ase.Atoms:
-    tokens = [token for line in text.splitlines() for token in re.split("[#!]", line)[0].lower().replace("=", " ").split()]
+    lines = [re.split("[#!]", line)[0].lower().replace("=", " ") for line in text.splitlines()]
+    tokens = [token for line in lines for token in line.split()]
     values = _variables(tokens)
     several = [name for name in values if re.fullmatch(rf"({'|'.join(_STRUCTURE)})[\d?:+*]+", name)]
     if several:

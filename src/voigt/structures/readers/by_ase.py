@@ -22,6 +22,10 @@ from voigt.structures.readers.failures import attempt
 
 EXPONENT = re.compile(r"(?<=[\d.])[dDqQ](?=[-+]?\d)")
 """The letter before an exponent of Fortran that Python does not know."""
+_XSF_ATOM = re.compile(r"^[ \t]*(?:[A-Z][a-z]?|\d+)(?:[ \t]+[-+.\d]\S*){3,6}[ \t]*$", re.MULTILINE)
+_XSF_ATOMS = re.compile(
+    r"^[ \t]*PRIMCOORD\b[^\n]*\n[^\n]*\n((?:[ \t]*(?:[A-Z][a-z]?|\d+)[ \t]+[-+.\d][^\n]*\n?)*)", re.MULTILINE
+)
 _CASTEP_CHARGE = re.compile(r"net charge of system\s*[:=]\s*(\S+)")
 
 
@@ -94,14 +98,18 @@ def read_xsf(text: str) -> Iterator[Input]:
     from ase.io.xsf import iread_xsf
 
     frames: Iterator[ase.Atoms | None] = chain(iread_xsf(io.StringIO(text)), [None])
+    listed = (len(_XSF_ATOM.findall(block)) for block in _XSF_ATOMS.findall(text))
     ended: list[bool] = []
 
     def build() -> ase.Atoms:
         ended.append(True)
         atoms = next(frames)
-        if atoms is not None:
-            ended.clear()
-        return ase.Atoms() if atoms is None else atoms
+        if atoms is None:
+            return ase.Atoms()
+        ended.clear()
+        if (count := next(listed, len(atoms))) > len(atoms):  # ASE passes over the others
+            raise InputError(f"promises {len(atoms)} atoms, but {count} follow; make them agree")
+        return atoms
 
     while True:
         frame = crystal(build, "XSF")

@@ -126,7 +126,7 @@ def _lengths(words: list[str]) -> NDArray[np.float64]:
     words = _UNIT.sub("", text).split()[:3]
     if len(words) != 3:
         raise InputError("has a line with less than three numbers in &CELL; complete it")
-    return vectors([words])[0] * _length(unit[1] if unit else "angstrom")
+    return np.asarray(vectors([words])[0] * _length(unit[1] if unit else "angstrom"))
 
 
 def _length(unit: str) -> float:

@@ -21,7 +21,7 @@ _CARDS = re.compile(r"^[ \t]*(ATOMIC_POSITIONS|ATOMIC_SPECIES|CELL_PARAMETERS)\b
 _SEPARATOR = re.compile(r"(?<=[^\s,])[ \t]+(?=[A-Za-z_]\w*(?:\(\d+\))?[ \t]*=)")
 """Blanks between two variables of a namelist, which Fortran takes for a comma and ASE for a part of the value."""
 
-_ROW = re.compile(r"[A-Za-z]\w*[-_]?\w*(?:\s+[-+.\d]\S*){3}")
+_ROW = re.compile(r"[A-Za-z]\w*[-_]?\w*(?:\s+[-+.\d(]\S*){3}")
 _MOST_LETTERS = 100
 """Of an expression for a coordinate."""
 
@@ -98,7 +98,7 @@ def _positions(cards: list[str]) -> tuple[str, list[list[str]]]:
     """
     starts = [number for number, card in enumerate(cards) if card.startswith("ATOMIC_POSITIONS")]
     if len(starts) != 1:
-        raise InputError("has no ATOMIC_POSITIONS; add them" if not starts else "has ATOMIC_POSITIONS twice; remove one")
+        raise InputError("has ATOMIC_POSITIONS twice; remove one" if starts else "has no ATOMIC_POSITIONS; add them")
     unit = (cards[starts[0]].removeprefix("ATOMIC_POSITIONS").strip("{}() \t").lower()) or "alat"
     if unit not in ("alat", "bohr", "angstrom", "crystal"):
         raise InputError(f"gives ATOMIC_POSITIONS in '{unit[:60]}'; write alat, bohr, angstrom or crystal")

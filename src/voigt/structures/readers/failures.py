@@ -11,9 +11,10 @@ from ase.data import atomic_numbers
 
 from voigt.errors import InputError
 from voigt.notes import Failure
+from voigt.reasons import OTHER_LAYOUT, plain_reason
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import Input, InputStructure, id_in
-from voigt.text import OTHER_LAYOUT, plain_reason, printable
+from voigt.text import printable
 
 MOST_ATOMS = 1_000_000
 """Atoms that a file may promise; memory for more is not set aside."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import ase
 import numpy as np
@@ -14,6 +14,9 @@ from voigt.errors import InputError
 from voigt.structures.checks import unknown_element
 from voigt.structures.inputs import Input
 from voigt.structures.readers.failures import attempt
+
+_IN_LIST: Mapping[int, Callable[[str], bool]] = {5: atomic_numbers.__contains__, 6: str.isdecimal}
+_NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eEdD][-+]?\d+)?")
 
 
 def read_poscar(text: str) -> Iterator[Input]:
@@ -31,6 +34,7 @@ def _atoms(text: str) -> ase.Atoms:
         lines.pop()
     if len(lines) > 5 and lines[5].split()[:1] and lines[5].split()[0].isdecimal():
         lines.insert(5, _symbols_of_comment(lines[0], lines[5].split("!")[0].split()))
+    _join_lists(lines)
     if len(lines) < 8:
         raise InputError("is cut short: a POSCAR has at least 8 lines; complete it")
     symbols, counts = lines[5].split("!")[0].split(), lines[6].split("!")[0].split()
@@ -49,7 +53,26 @@ def _atoms(text: str) -> ase.Atoms:
     total = sum(int(count[:18]) for count in counts)
     if total > len(lines) - 8:
         raise InputError(f"promises {total} atoms in line 7, but {len(lines) - 8} lines follow; complete it")
+    selective = lines[7].strip()[:1].lower() == "s"
+    if _is_position("".join(lines[8 + selective + total :][:1])):  # velocities follow after another line
+        raise InputError(f"promises {total} atoms in line 7, but more positions follow; make them agree")
     return _simple(lines, symbols, counts) or _by_ase(lines, total)
+
+
+def _join_lists(lines: list[str]) -> None:
+    """Make one line each of the elements and of the numbers, which programs continue after twenty."""
+    for row in (5, 6):
+        while len(lines) > row + 1 and all(map(_IN_LIST[row], lines[row].split())):
+            following = lines[row + 1].split()
+            if not following or not all(map(_IN_LIST[row], following)):
+                break
+            lines[row : row + 2] = [f"{lines[row]} {lines[row + 1]}"]
+
+
+def _is_position(line: str) -> bool:
+    """Whether a line begins with three numbers."""
+    words = line.split()[:3]
+    return len(words) == 3 and all(_NUMBER.fullmatch(word) for word in words)
 
 
 def _symbols_of_comment(comment: str, counts: list[str]) -> str:

@@ -80,8 +80,8 @@ def _cell(lattice: Mapping[str, Any]) -> NDArray[np.float64]:
         if np.abs(found[:3] / stated[:3] - 1.0).max() > 0.01 or np.abs(found[3:] - stated[3:]).max() > 1.0:
             lengths = [", ".join(f"{value:.4g}" for value in values) for values in (found, stated)]
             raise InputError(
-                f"has a lattice whose matrix (lengths and angles {lengths[0]}) contradicts its a to gamma ({lengths[1]})"
-                "; correct one of them"
+                f"has a lattice whose matrix (lengths and angles {lengths[0]}) contradicts its a to gamma "
+                f"({lengths[1]}); correct one of them"
             )
     return cell
 

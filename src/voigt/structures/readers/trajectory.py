@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
 from voigt.structures.inputs import Input
 from voigt.structures.readers.database import revived
 from voigt.structures.readers.failures import attempt, unreadable
-from voigt.text import plain_reason
 
 MAGIC = b"- of UlmASE-Trajectory"
 LABEL = "ASE trajectory"
