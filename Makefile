@@ -69,12 +69,13 @@ test-slow: venv ## run the tests that take minutes
 fuzz: venv ## read and use FUZZ_INPUTS spoiled files (an hour on a core); goes on where it was stopped
 	$(BIN)/python -m tests.fuzz --inputs $(FUZZ_INPUTS) --seed $(FUZZ_SEED) --out $(FUZZ_OUT)
 
-# torch is the pinned one: older releases have no small build for Linux on PyPI. Old releases of others warn of what newer ones do.
+# torch is the pinned one: older releases have no small build for Linux on PyPI. Old releases warn of what
+# newer ones do, and ASE before 3.29 itself cannot read one of the POSCARs that we compare.
 lowest: ## test with the lowest versions that pyproject.toml allows, in .venv-lowest
 	@test -x $(LOWEST)/python || $(or $(PYTHON),false) -m venv .venv-lowest
 	$(LOWEST)/pip install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) "$(TORCH)" $$(.ci/lowest) $(TOOLS)
 	$(LOWEST)/pip install --quiet --no-deps --editable .
-	$(LOWEST)/python -m pytest -q $(OLD_WARNINGS) $(REPRESENTATIVE)
+	$(LOWEST)/python -m pytest -q $(OLD_WARNINGS) -k "not what_ase_reads_too" $(REPRESENTATIVE)
 
 # An interpreter that is not there is named and passed over.
 matrix: ## test on Python 3.12 and 3.13, in .venv-VERSION, where they are at hand

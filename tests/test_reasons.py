@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import pickle
 import time
 import zlib
@@ -34,6 +35,9 @@ def raised(action: Callable[[], object]) -> Exception:
         (lambda: float(""), "'' is not a number"),
         (lambda: int("0.75"), "'0.75' is not a whole number"),
         (lambda: int("a\u202e"), "'a\\u202e' is not a whole number"),
+        (lambda: np.longdouble("x.y"), "x.y is not a number"),
+        (lambda: 1.0 / 0.0, "a number in it is zero that must not be"),
+        (lambda: math.log(0.0), "a number in it is zero that must not be"),
         (lambda: bytes([255]).decode("utf-8"), "it is not UTF-8 text"),
         (lambda: int("9" * 5000), "a number in it is too long"),
         (lambda: json.loads("9" * 5000), "a number in it is too long"),
@@ -45,6 +49,7 @@ def raised(action: Callable[[], object]) -> Exception:
         (lambda: np.eye(3) @ np.eye(2), OTHER_LAYOUT),
         (lambda: dict([(1, 2, 3)]), "dictionary update sequence element #0 has length 3; 2 is required"),
         (lambda: list(range(2))[2], OTHER_LAYOUT),
+        (lambda: np.zeros(1, [("a", float), ("b", float)]).__setitem__(0, (1.0,)), OTHER_LAYOUT),
         (len, OTHER_LAYOUT),
         (lambda: np.linalg.inv(np.zeros((3, 3))), OTHER_LAYOUT),
         (lambda: next(iter(())), OTHER_LAYOUT),

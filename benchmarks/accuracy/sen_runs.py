@@ -45,6 +45,7 @@ RELEASED = {"likelihood": 0.0, "reconstruction": 0.0, "prior_sparsity": 0.0, "po
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
     "base": ("as in the recipe", {}),
     "distances": ("distances only (the paper's)", {"directions": "none"}),
+    "attention": ("parts attend to atoms, without competition", {"routing": "attention"}),
     "released": ("no capsule losses (the released code)", RELEASED),
     "strong": (
         "capsule losses as the released flags have them",
@@ -123,7 +124,7 @@ def score(network: SEN, recipe: Recipe, prop: str) -> dict[str, Any]:
     label, value, group = (torch.cat(part).double().numpy() for part in (labels, values, groups))
     error = np.abs(value - label)
     system = np.array([crystal_system(int(number)) if number else "unknown" for number in group])
-    mean = float(np.mean(data.select("train").labels(prop)))
+    mean = float(np.mean(np.asarray(data.select("train").labels(prop), dtype=np.float64)))
     names = ["triclinic", "monoclinic", "orthorhombic", "tetragonal", "trigonal", "hexagonal", "cubic"]
     vector = torch.cat(vectors).double().numpy()
     some = np.random.default_rng(0).permutation(len(vector))[:2000]

@@ -16,16 +16,18 @@ _OF_PARSERS = (
 """What parsers stumble over where a file is cut short; their messages speak of the parser, not of the file."""
 _WORDS_OF_PARSERS = re.compile(
     r"to unpack|reshape|broadcast|inhomogeneous|matmul|concatenat|too many dimensions|must match|zip\(\) argument|ufunc"
+    r"|could not assign"
     r"|dtype|numpy|ndarray|NoneType|object is not|object at 0x|<class |has no attribute|subscriptable|unhashable"
     r"|unsupported operand|not supported between|argument must be|must be (?:str|real)|positional argument"
     r"|(?:list|tuple|string) index|out of (?:bounds|range)|[Ss]ingular matrix|maximum recursion"
 )
-_NOT_FLOAT = re.compile(r"could not convert string to (?:float|complex): *(.*)")
+_NOT_FLOAT = re.compile(r"(?:could not convert string to (?:float|complex)|invalid literal for long double): *(.*)")
 _NOT_WHOLE = re.compile(r"invalid literal for int\(\) with base \d+: *(.*)")
 _OF_NUMPY = re.compile(r"np\.\w+\((.*)\)")
 _QUOTED = re.compile(r"^(['\"])\s*(.*?)(?:\\[nrt]|\s)*\1$")
 _OTHERS = (
     (re.compile(r"int_max_str|Exceeds the limit"), "a number in it is too long"),
+    (re.compile(r"division by zero|divide by zero|math domain error"), "a number in it is zero that must not be"),
     (re.compile(r"Error -\d+ while decompressing"), "what is packed in it is damaged"),
 )
 _PATH = re.compile(r"[^\s'\"]*(?:site-packages|dist-packages|lib/python3)[^\s'\"]*")

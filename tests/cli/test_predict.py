@@ -237,6 +237,39 @@ def test_born_of_several_crystals_needs_a_name_for_each(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["MgO.BORN", "ZnO.BORN"]
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--symprec", "nan"), "above zero"),
+        (("--symprec=-1",), "above zero"),
+        (("--symprec", "inf"), "above zero"),
+        (("--total-charge", "nan"), "total charge of nan"),
+        (("--total-charge", "1e300"), "total charge of 1e+300"),
+        (("--properties", ","), "names nothing"),
+    ],
+)
+def test_numbers_and_names_without_a_meaning(
+    voigt: Call, tiny_model: str, quartz: Path, words: tuple[str, ...], said: str
+) -> None:
+    result = voigt("predict", quartz, "--model", tiny_model, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+
+
+def test_no_input_is_written_over_and_no_result_read(voigt: Call, tiny_model: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.extxyz"
+    ase.io.write(path, crystals.rocksalt())
+    before = path.read_bytes()
+    result = voigt("predict", path, "--model", tiny_model, "-o", path)
+    assert result.exit_code == 2
+    assert "one of the inputs" in result.stderr
+    assert path.read_bytes() == before
+    for _ in range(2):  # the second time its own results lie in the folder
+        result = voigt("predict", tmp_path, "--model", tiny_model, "-o", tmp_path / "out.json")
+        assert (result.exit_code, len(json.loads((tmp_path / "out.json").read_text()))) == (0, 1)
+    assert voigt("predict", "", "--model", tiny_model).exit_code == 2
+
+
 def test_an_id_cannot_leave_its_folder(voigt: Call, tiny_model: str, tmp_path: Path) -> None:
     atoms = crystals.rocksalt()
     atoms.info["id"] = "../mp/1 2"

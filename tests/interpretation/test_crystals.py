@@ -104,7 +104,7 @@ def test_the_strongest_capsule_is_the_part_that_holds_most_of_the_atom() -> None
 
 
 def test_overlap_of_parts() -> None:
-    """Two parts count: (1, 0, 0, 0, 0) and (1, 1, 0, 0, 0) over the atoms of a perovskite have a cosine of 1 / sqrt 2."""
+    """Two parts count: (1, 0, 0, 0, 0) and (1, 1, 0, 0, 0) over the atoms have a cosine of 1 / sqrt 2."""
     weights = np.ones((3, PARTS))
     weights[:, 2] = 1.0, 0.0, 0.0
     weights[:, 3] = 1.0, 1.0, 0.0

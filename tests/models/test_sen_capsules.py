@@ -208,8 +208,9 @@ def test_all_is_finite_when_parts_and_objects_are_absent():
     pose = parts.pose.clone().requires_grad_()
     given = Parts(parts.assignment, pose, parts.features, presence, parts.pooled)
     found = network(given)
-    total = losses.likelihood_loss(given, found, alike(given.presence)) + losses.sparsity(found.presence, alike(found.presence))
-    total = total + losses.sparsity(losses.posterior_presence(given, found), alike(given.presence))
+    counted = alike(given.presence)
+    total = losses.likelihood_loss(given, found, counted) + losses.sparsity(found.presence, counted)
+    total = total + losses.sparsity(losses.posterior_presence(given, found), counted)
     total.backward()
     assert torch.isfinite(total)
     # Only the dummy is left.
@@ -311,7 +312,8 @@ def test_sparsity_is_smallest_with_one_capsule_per_crystal_and_all_in_use():
     for k in (2, OBJECTS, 10):
         each_its_own = torch.eye(k, dtype=torch.float64)
         assert float(losses.sparsity(each_its_own, alike(each_its_own))) == pytest.approx(-math.log(k), abs=1e-9)
-        assert float(losses.sparsity(torch.ones(5, k, dtype=torch.float64), alike(torch.ones(5, k, dtype=torch.float64)))) == pytest.approx(0, abs=1e-9)
+        undecided = torch.ones(5, k, dtype=torch.float64)
+        assert float(losses.sparsity(undecided, alike(undecided))) == pytest.approx(0, abs=1e-9)
         all_the_same = each_its_own[:1].expand(4, -1)
         assert float(losses.sparsity(all_the_same, alike(all_the_same))) == pytest.approx(0, abs=1e-9)
         generator = torch.Generator().manual_seed(k)
@@ -342,7 +344,8 @@ def test_losses_of_present_parts():
     found = objects_network()(parts)
     crystals = range(len(parts.presence))
     expected = [sum(parts.presence[c, n] * -found.log_likelihood[c, n] for n in range(PARTS)) for c in crystals]
-    torch.testing.assert_close(losses.likelihood_loss(parts, found, alike(parts.presence)), torch.stack(expected).mean())
+    actual = losses.likelihood_loss(parts, found, alike(parts.presence))
+    torch.testing.assert_close(actual, torch.stack(expected).mean())
     chosen = losses.posterior_presence(parts, found)
     by_hand = torch.einsum("cn,cnk->ck", parts.presence, found.posterior[:, :, :OBJECTS])
     torch.testing.assert_close(chosen, by_hand)

@@ -100,7 +100,7 @@ def test_properties_and_capsules_do_not_teach_each_other():
 
 
 def test_parts_stay_in_use_over_a_training():
-    """Three hundred steps on the usual losses: the attention of the paper ends on one part, the competition does not."""
+    """Three hundred steps on the usual losses; the attention of the paper ends on one part."""
     salts = [bulk(a + b, "rocksalt", a=size) for a, b, size in
              [("Mg", "O", 4.2), ("Na", "Cl", 5.6), ("Li", "F", 4.0), ("Ca", "O", 4.8), ("K", "Br", 6.6)]]  # fmt: skip
     chosen = [*salts, crystals.rutile(), crystals.corundum(), crystals.nameless(), bulk("ZnS", "zincblende", a=5.4)]

@@ -8,7 +8,7 @@ import pytest
 from ase.build import bulk, make_supercell
 from tests import crystals
 
-from voigt.structures.domain import metal_reason, stated_charge
+from voigt.structures.domain import metal_reason, stated_charge, valences_balance
 from voigt.structures.symmetry import find_symmetry
 
 ODD = "its primitive cell has an odd number of electrons"
@@ -23,6 +23,20 @@ def doped() -> ase.Atoms:
 
 def reason(atoms: ase.Atoms, charge: float = 0.0) -> str | None:
     return metal_reason(atoms, find_symmetry(atoms), charge)
+
+
+@pytest.mark.parametrize(
+    "formula", ["GaAs", "InSb", "Mg2Si", "Cu2O", "CuGaSe2", "Li3N", "ZnGeP2", "Cu2ZnGeSe4", "CsBr"]
+)
+def test_semiconductors_have_balanced_valences(formula: str) -> None:
+    assert valences_balance(ase.Atoms(formula).numbers)
+
+
+@pytest.mark.parametrize(
+    "formula", ["MgB2", "TiN", "WC", "NiAl", "Ge2", "LaB6", "CaAl2Si2", "Ag2O2", "SrVO3", "NaO", "Cu"]
+)
+def test_metals_and_elements_of_many_valences_have_not(formula: str) -> None:
+    assert not valences_balance(ase.Atoms(formula).numbers)
 
 
 def test_the_charge_of_the_cell_counts() -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 import typer
 
 from voigt.cli.faults import tell
-from voigt.errors import VoigtError
+from voigt.errors import InputError, VoigtError
 from voigt.notes import Failure, Note
 
 if TYPE_CHECKING:
@@ -92,8 +92,11 @@ def print_columns(rows: Sequence[tuple[str, ...]], numbers: bool = False) -> Non
 
 
 def names(text: str | None) -> tuple[str, ...] | None:
-    """Names in a list with commas."""
-    return None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+    """Names in a list with commas; InputError if there are none in it."""
+    found = None if text is None else tuple(name.strip() for name in text.split(",") if name.strip())
+    if found == ():
+        raise InputError(f"'{text}' names nothing; write names with commas between them")
+    return found
 
 
 def count(number: int, noun: str) -> str:

@@ -74,6 +74,8 @@ def predict(
         plan = choose_models(model, settings)
         if output is not None:
             writer_of(output)
+            if any(Path(name).exists() and output.exists() and output.samefile(name) for name in inputs):
+                raise InputError(f"--output {output} is one of the inputs, which it would replace; give another name")
         if born is not None and not {"born_charges", "eps_inf"} <= set(plan.properties):
             raise DomainError(
                 "--born needs born_charges and eps_inf; ask for both or choose a model that predicts both"

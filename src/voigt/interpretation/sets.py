@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voigt.interpretation.coordination import coordination
 from voigt.interpretation.crystals import CrystalExplanation, overlap, strongest_capsules
 from voigt.interpretation.measures import (
     Dependence,
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 
 SAMPLE = 3000  # distances between pairs are computed for at most so many crystals, drawn at random
 
-SITE_LABELS = ("Wyckoff orbit", "site symmetry", "element")
+SITE_LABELS = ("Wyckoff orbit", "site symmetry", "coordination", "element")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,8 @@ class Collection:
             number = crystal.symmetry.number
             self._sites["Wyckoff orbit"] += [f"{number} {orbit.wyckoff}" for orbit in crystal.orbits]
             self._sites["site symmetry"] += [orbit.site_symmetry for orbit in crystal.orbits]
+            numbers = coordination(crystal.atoms)[crystal.representatives]
+            self._sites["coordination"] += [str(number) for number in numbers]
             self._sites["element"] += [orbit.element for orbit in crystal.orbits]
 
     @property

@@ -10,11 +10,15 @@ import ase
 import numpy as np
 from numpy.typing import NDArray
 
+from voigt.errors import InputError
 from voigt.notes import Note
 from voigt.prediction.sheets import Sheet
 from voigt.structures.domain import stated_charge
 from voigt.structures.symmetry import Symmetry
+from voigt.structures.symmetry.space_group import require_tolerance
 
+MOST_CHARGE = 10_000.0
+"""e, of a cell; numbers beyond are mistakes."""
 ValueT = TypeVar("ValueT")
 
 
@@ -46,6 +50,11 @@ class Settings:
         Look for vacuum, metals (one more pass, through the gap model) and crystals unlike those of training, and say so
         in notes. No value depends on it; turn it off where the same crystal is predicted again and again.
 
+    Raises
+    ------
+    InputError
+        `symprec` is no length above zero, or `total_charge` no charge of a cell.
+
     Examples
     --------
     >>> Settings(properties=("eps_inf",), functional="PBE").symmetrize
@@ -61,6 +70,11 @@ class Settings:
     allow_unseen: bool = False
     max_edges: int = 20_000
     check_domain: bool = True
+
+    def __post_init__(self) -> None:
+        require_tolerance(self.symprec)
+        if self.total_charge is not None and not abs(self.total_charge) <= MOST_CHARGE:
+            raise InputError(f"a total charge of {self.total_charge:g} e; give at most {MOST_CHARGE:g} for a cell")
 
 
 @dataclass(frozen=True, repr=False)

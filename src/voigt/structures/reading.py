@@ -130,6 +130,8 @@ def _walk(item: Any, missing: list[str], empty: list[str]) -> Iterator[Source]:
         path = Path(item)
         if item == "-":
             yield "-"
+        elif item == "":
+            missing.append("'' (an empty name)")
         elif path.is_dir():
             files = sorted(entry for entry in path.iterdir() if _is_listed(entry))
             if not files:

@@ -26,7 +26,7 @@ from tests.response.projects import LAYOUTS, spring_phonon, write_project
 from voigt.errors import InputError
 from voigt.notes import Note
 from voigt.response.phonons.born_files import born_file
-from voigt.response.phonons.files import parse_axes, parse_dim
+from voigt.response.phonons.files import axes_of, parse_axes, parse_dim
 from voigt.response.phonons.nac import limit_at_gamma
 from voigt.response.phonons.project import Project, read_born, read_project, unit_cell
 from voigt.response.phonons.tensors import corrected_parameters, with_nac, with_parameters
@@ -321,6 +321,7 @@ def test_another_supercell_is_refused(folder: Path) -> None:
     (folder / "disp.yaml").unlink()
     fails(folder, "FORCE_SETS has forces on 64 atoms, but the supercell has 8; check --dim", dim=[1, 1, 1])
     fails(folder, "determinant must be positive", dim=[0, 1, 1])
+    fails(folder, r"so skewed that 4e\+06 cells surround .* of 8", dim=[2, 0, 0, 1_000_000, 2, 0, 0, 0, 2])
     fails(folder, "3 or 9 integers, not 2", dim=[2, 2])
     fails(folder, "primitive axes 'X' are not", primitive_axes="X")
     fails(folder, "check its cell, --dim and --primitive-axes", primitive_axes=np.diag([0.5, 0.5, 0.7]))
@@ -434,6 +435,14 @@ def test_broken_yaml_and_conf(salt: Phonopy, tmp_path: Path) -> None:
     fails(home, "phonopy.conf: DIM is 3 or 9 integers, not 2")
     (home / "POSCAR").write_text("nothing\n")
     fails(home, "POSCAR: .*; it should be a POSCAR")
+
+
+def test_numbers_beyond_all_cells_are_refused(folder: Path) -> None:
+    for many in (10**12, 10**30, -(10**400)):
+        fails(folder, "DIM repeats the cell more than", dim=[2, 0, 0, many, 2, 0, 0, 0, 2])
+    for word in ("1e999999999", "nan", "inf", "9" * 4000 + "/1"):
+        with pytest.raises(InputError, match="9 numbers"):
+            axes_of(parse_axes(f"{word} 0 0 0 1 0 0 0 1"))
 
 
 def test_options_as_words() -> None:

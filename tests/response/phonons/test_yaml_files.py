@@ -49,6 +49,17 @@ def rewrite(path: Path, change: Any) -> None:
     path.write_text(yaml.safe_dump(content))
 
 
+def test_forces_on_some_of_the_atoms_are_refused(salt: Phonopy, tmp_path: Path) -> None:
+    home = write_project(tmp_path, salt, "params")
+
+    def change(content: Any) -> None:
+        del content["displacements"][-1]["forces"][-1]
+
+    rewrite(home / "phonopy_params.yaml", change)
+    with pytest.raises(InputError, match=r"has forces on 15 atoms, but the supercell has 16; check --dim"):
+        read_project(home)
+
+
 # Nothing runs
 
 

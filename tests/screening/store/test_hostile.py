@@ -124,7 +124,7 @@ class TestParts:
     def test_a_table_of_failures_without_their_reasons(self, store):
         (path,) = (path for path in (store / "failed").iterdir() if pq.read_metadata(path).num_rows)
         pq.write_table(pq.read_table(path).drop_columns(["reason"]), path)
-        with pytest.raises(InputError, match="is not a readable part of a screening.*it has no column 'reason'"):
+        with pytest.raises(InputError, match=r"is not a readable part of a screening.*it has no column 'reason'"):
             read_failures(store)
 
     def test_folders_with_the_name_of_a_part(self, store, tiny):
@@ -199,6 +199,15 @@ class TestParts:
 
 
 class TestManifest:
+    def test_an_option_that_was_never_typed_is_shown_in_short(self, store, tiny):
+        noted = manifest(store)
+        noted["job"] |= {"prefilter": "\x1b[31m" + "x" * 100_000}
+        (store / "manifest.json").write_text(json.dumps(noted))
+        with pytest.raises(InputError, match="another job") as caught:
+            run(SALTS, store, tiny)
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 1000
+
     @pytest.mark.parametrize(
         "change",
         [
@@ -206,6 +215,7 @@ class TestManifest:
             {"job": []},
             {"job": {"properties": "eps_inf"}},
             {"job": {"properties": [1]}},
+            {"job": {"properties": ["born_charges", "eps_inf", "eps_inf"]}},
             {"job": {"properties": [], "models": [1]}},
             {"job": {"properties": [], "models": [{"name": 1, "sha256": "", "properties": []}]}},
             {"job": {"properties": [], "settings": [1]}},

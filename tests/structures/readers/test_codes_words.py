@@ -139,6 +139,7 @@ def vasprun(electrons: float = 8.0, weights: str = "1.0 1.0", name: str = "final
 
 
 def written(folder: Path, name: str, text: str) -> Path:
+    (folder / name).parent.mkdir(exist_ok=True)
     (folder / name).write_text(text)
     return folder / name
 
@@ -273,6 +274,9 @@ def test_logicals_that_say_no_or_nothing(tmp_path: Path) -> None:
         ("b.vasp", POSCAR + "0.5 0.5 0\n", "promises 2 atoms in line 7, but more positions follow"),
         ("c.vasp", POSCAR.replace("Dir", "Selective\nDir") + "0.5 0.5 0 T T T\n", "more positions follow"),
         ("a.cell", cell().replace("12 0", "120 0"), "atomic number 120"),
+        ("b.cell", cell(end="%block positions_abs\nMg 0 0 0\n%endblock positions_abs"), "has both blocks"),
+        ("two.abi", ABINIT + "0.5 0.5 0.5 xcart 0 0 0 1 1 1", "gives the atoms as xred and xcart"),
+        ("two/geometry.in", "lattice_vector 4 0 0\nlattice_vector 0 4 0\natom 0 0 0 Mg\n", "has 2 lattice vectors"),
         ("geometry.in", f"lattice_vector {CUBE.replace(chr(10), chr(10) + 'lattice_vector ')}\natom 0 0 0 Si1\n",
          "unknown element 'Si1'"),
     ],

@@ -112,6 +112,14 @@ def test_frames_are_known_without_a_suffix_even_if_one_is_spoilt(tmp_path: Path,
         assert sound == [f"zno-{k}" for k in range(3) if k != bad]
 
 
+def test_a_long_spoilt_beginning_does_not_hide_the_format(tmp_path: Path) -> None:
+    structures = write_structures(tmp_path / "a.xyz", 2)
+    first = structures[0]
+    text = first[0].strip() + " " + first[1] + first[2] * 500 + "".join(structures[1])
+    (tmp_path / "frames").write_text(text)
+    assert [entry.id for entry in read(tmp_path / "frames") if is_sound(entry)] == ["zno-1"]
+
+
 def test_blanks_by_the_megabyte_are_passed_over(tmp_path: Path) -> None:
     crystal = ase.Atoms("NaCl", cell=[3, 4, 5], scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], pbc=True)
     path = tmp_path / "a.cif"

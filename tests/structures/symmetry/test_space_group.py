@@ -355,3 +355,9 @@ def test_a_flat_cell_is_an_input_error():
     atoms = ase.Atoms("NaCl", [(0, 0, 0), (1, 1, 1)], cell=[[4, 0, 0], [0, 4, 0], [4, 4, 0]], pbc=True)
     with pytest.raises(InputError, match=r"0 Angstrom\^3"):
         find_symmetry(atoms)
+
+
+@pytest.mark.parametrize("tolerance", [np.nan, np.inf, -1.0, 0.0])
+def test_tolerances_that_are_no_lengths(tolerance: float) -> None:
+    with pytest.raises(InputError, match="above zero"):
+        find_symmetry(crystals.rocksalt(), tolerance)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _YAMLS = ("phonopy_params.yaml", "phonopy.yaml", "phonopy_disp.yaml")
 _UNIT_CELLS = ("POSCAR-unitcell", "POSCAR")
 _LETTERS = ("P", "F", "I", "A", "C", "R")
+MOST_REPEATS = 10_000_000
+"""Largest entry of a matrix; the size of the supercell is checked with its atoms."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +192,9 @@ def parse_axes(text: str) -> str | list[float]:
     if len(words) == 1:
         return words[0]
     try:
-        return [float(Fraction(word)) for word in words]
-    except (ValueError, ZeroDivisionError) as error:
+        # A fraction of 1e999999999 would be a number of so many digits.
+        return [float(Fraction(word)) if "/" in word else float(word) for word in words]
+    except (ValueError, OverflowError, ZeroDivisionError) as error:
         raise InputError(
             f"PRIMITIVE_AXES {text[:60]!r} is not 9 numbers, one of {' '.join(_LETTERS)}, or auto"
         ) from error
@@ -201,6 +204,8 @@ def matrix_of(dim: Sequence[int]) -> NDArray[np.int64]:
     """Supercell matrix (3, 3) of 3 or 9 integers."""
     if len(dim) not in (3, 9):
         raise InputError(f"DIM is 3 or 9 integers, not {len(dim)}")
+    if max(map(abs, dim)) > MOST_REPEATS:
+        raise InputError(f"DIM repeats the cell more than {MOST_REPEATS} times; check it")
     matrix = np.diag(dim) if len(dim) == 3 else np.reshape(dim, (3, 3))
     if np.linalg.det(matrix) < 0.5:
         raise InputError(f"DIM {' '.join(map(str, dim))} spans no supercell: its determinant must be positive")
@@ -213,6 +218,8 @@ def axes_of(axes: Any) -> Any:
         if axes.upper() not in (*_LETTERS, "AUTO"):
             raise InputError(f"primitive axes {axes[:60]!r} are not 9 numbers, one of {' '.join(_LETTERS)}, or auto")
         return "auto" if axes.upper() == "AUTO" else axes.upper()
-    if np.size(axes) != 9 or np.linalg.det(np.reshape(axes, (3, 3))) <= 0:
-        raise InputError("primitive axes take 9 numbers with a positive determinant")
-    return np.reshape(np.array(axes, dtype=np.float64), (3, 3))
+    matrix = np.array(axes, dtype=np.float64)
+    # Also of NaN; vectors of the primitive cell are at most as long as those of the unit cell.
+    if matrix.size != 9 or not abs(matrix).max() < MOST_REPEATS or not np.linalg.det(matrix.reshape(3, 3)) > 0:
+        raise InputError("primitive axes are not 9 numbers with a positive determinant")
+    return matrix.reshape(3, 3)

@@ -167,6 +167,10 @@ def _same_displacements(expected: Mapping[str, Any], actual: Mapping[str, Any]) 
 
 def _produce(path: Path, phonon: Phonopy, dataset: dict[str, Any]) -> None:
     forces = [entry["forces"] for entry in dataset["first_atoms"]] if "first_atoms" in dataset else [dataset["forces"]]
+    atoms = len(phonon.supercell)
+    if wrong := next((shape for shape in map(np.shape, forces) if shape[-2:] != (atoms, 3)), None):
+        count = wrong[-2] if len(wrong) > 1 else 0
+        raise InputError(f"{path}: has forces on {count} atoms, but the supercell has {atoms}; check --dim")
     if not all(np.isfinite(array).all() for array in forces):
         raise InputError(f"{path}: forces are not finite; repeat the calculation that gave them")
     phonon.dataset = dataset  # type: ignore[assignment]

@@ -26,6 +26,8 @@ SAME_SITE = 0.02
 """Angstrom by which atoms of two files may differ and still be the same."""
 MOST_ATOMS = 50_000
 """Of a supercell."""
+MOST_SKEW = 100
+"""Cells around a supercell for each one in it; matrices that turn cells into other settings have less than ten."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def read_project(
         Files are missing, broken or contradict each other; forces are not finite; the calculator fails.
     """
     for name, length in (("displacement", displacement), ("symprec", symprec)):
-        if not length > 0:
+        if not 0 < length < float("inf"):
             raise InputError(f"{name} {length:g}: give a length above zero, in Angstrom")
     path = Path(folder)
     if not path.exists():
@@ -174,10 +176,18 @@ def _check_cell(path: Path, files: Files) -> None:
     faults = problems(to_ase(files.cell))
     if faults:
         raise InputError(f"{path}: the unit cell in {files.names[0]} {'. '.join(faults)}")
-    cells = float(np.linalg.det(np.asarray(files.supercell_matrix, dtype=np.float64)))
+    matrix = np.asarray(files.supercell_matrix, dtype=np.float64)
+    cells = float(np.linalg.det(matrix))
     if cells * len(files.cell) > MOST_ATOMS:
         raise InputError(
             f"{path}: a supercell of {cells:.0f} cells has more than {MOST_ATOMS} atoms; check the supercell matrix"
+        )
+    # phonopy fills the box around a skewed supercell and then throws away what is outside.
+    box = max(float(np.prod(abs(matrix).sum(axis=axis))) for axis in (0, 1))
+    if not box <= MOST_SKEW * max(cells, 1.0):
+        raise InputError(
+            f"{path}: the supercell matrix is so skewed that {box:.3g} cells surround a supercell of {cells:.0f}; "
+            "combine its vectors to short ones"
         )
 
 

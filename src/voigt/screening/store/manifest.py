@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from voigt.errors import InputError
 from voigt.reasons import plain_reason
@@ -17,6 +17,8 @@ from voigt.text import one_line
 FORMAT = 1
 MANIFEST = "manifest.json"
 MOST_BYTES = 100_000_000
+MOST_SHOWN = 200
+"""Letters of an option in a sentence; a manifest may have been changed by hand."""
 
 _Count = Annotated[int, Field(ge=0, le=2**62, strict=True)]
 _Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -29,8 +31,14 @@ class _Model(BaseModel):
     functional: str | None = None
 
 
+def _different(names: list[str]) -> list[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("a name stands there twice")
+    return names
+
+
 class _Job(BaseModel):
-    properties: list[str]
+    properties: Annotated[list[str], AfterValidator(_different)]
     model: str | None = None
     prefilter: str | None = None
     settings: dict[str, Any] | None = None
@@ -107,9 +115,8 @@ def read_manifest(folder: str | Path) -> dict[str, Any]:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = one_line(".".join(map(str, first["loc"]))[:80])
-        raise InputError(
-            f"{path} cannot be read ({place}: {first['msg'].lower()}); screen into a new folder"
-        ) from error
+        problem = first["msg"].removeprefix("Value error, ").lower()
+        raise InputError(f"{path} cannot be read ({place}: {problem}); screen into a new folder") from error
     return manifest
 
 
@@ -139,12 +146,14 @@ def differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     phrases = [f"{key} was {_plain(before)} and is {_plain(after)}" for key, before, after in pairs if before != after]
     models = [{entry["name"]: entry["sha256"] for entry in job.get("models", ())} for job in (was, now)]
     if set(models[0].values()) != set(models[1].values()):
-        texts = [", ".join(f"{name} ({digest[:12]})" for name, digest in known.items()) for known in models]
+        texts = [_plain([f"{name} ({digest[:12]})" for name, digest in known.items()]) for known in models]
         phrases.append(f"models were {texts[0]} and are {texts[1]}")
     return phrases
 
 
 def _plain(value: Any) -> str:
     if isinstance(value, list):
-        return ", ".join(str(entry) for entry in value)
-    return "none" if value is None else str(value)
+        text = ", ".join(str(entry) for entry in value)
+    else:
+        text = "none" if value is None else str(value)
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]} ..."

@@ -36,12 +36,12 @@ def read_abinit_output(text: str) -> Iterator[Input]:
         if not found:
             raise InputError("has no values after the computation; let ABINIT finish, or give the input (.abi)")
         block = re.split(r"^[ \t]*={20,}", variables, maxsplit=1, flags=re.MULTILINE)[0]
-        return _atoms(re.sub(r"^[ \t]*[-P](?=\s*[a-z])", " ", block, flags=re.MULTILINE))
+        return _atoms(re.sub(r"^[ \t]*[-P](?=\s*[a-z])", " ", block, flags=re.MULTILINE), is_output=True)
 
     yield crystal(build, "ABINIT output")
 
 
-def _atoms(text: str) -> ase.Atoms:
+def _atoms(text: str, is_output: bool = False) -> ase.Atoms:
     lines = [re.split("[#!]", line)[0].lower().replace("=", " ") for line in text.splitlines()]
     tokens = [token for line in lines for token in line.split()]
     values = _variables(tokens)
@@ -68,6 +68,9 @@ def _atoms(text: str) -> ase.Atoms:
     cell = _numbers(values, "acell", [1.0] * 3, 3)[:, None] * _length(values, "acell") * _vectors(values)
     numbers = nuclei.astype(int)[types - 1]
     charge = _single(values, "cellcharge") or _single(values, "charge")
+    given = [name for name in ("xred", "xcart", "xangst") if name in values]
+    if len(given) > 1 and not is_output:  # outputs repeat the atoms, and ABINIT refuses inputs that do
+        raise InputError(f"gives the atoms as {' and '.join(given)}; keep one of them")
     for name in ("xcart", "xangst"):
         if name in values and "xred" not in values:
             unit = 1.0 if name == "xangst" else _length(values, name)

@@ -37,6 +37,9 @@ def _geometry(text: str) -> ase.Atoms:
 
     # Lines that tie atoms to parameters hold expressions, and change nothing.
     lines = [line.split("#")[0] for line in text.splitlines() if not line.lstrip().startswith("symmetry_")]
+    vectors = sum(line.split()[:1] == ["lattice_vector"] for line in lines)
+    if vectors not in (0, 3):
+        raise InputError(f"has {vectors} lattice vectors; give three of a crystal")
     for line in lines:
         words = line.split()
         if words[:1] in (["atom"], ["atom_frac"]) and len(words) > 4 and words[4] not in atomic_numbers:

@@ -26,6 +26,8 @@ def read_castep_cell(text: str) -> Iterator[Input]:
         plain = re.sub("[#!;][^\n]*", "", text).replace(",", " ") + "\n"
         blocks = {match[1].lower(): _rows(match[2]) for match in _BLOCK.finditer(plain)}
         atoms = ase.Atoms(cell=_cell(blocks), pbc=True)
+        if {"positions_frac", "positions_abs"} <= blocks.keys():
+            raise InputError("has both blocks positions_frac and positions_abs; remove one")
         fractional = "positions_frac" in blocks
         unit, rows = _unit(blocks.get("positions_frac") or blocks.get("positions_abs") or [])
         if not rows:

@@ -110,6 +110,9 @@ _JSON_KEYS = re.compile(
     r'"(?:sites|lattice|structure|cell|lattice_mat|lattice_vectors|cartesian_site_positions|columns|numbers)"\s*:'
 )
 
+_PREDICTIONS = re.compile(r'\s*\[?\s*\{"id": [^\n]*?"models": \{')
+"""Our own results, which lie beside the crystals that they belong to."""
+
 
 def format_of_name(path: PurePath) -> str | None:
     """The format that the name of a file promises, or None; a suffix of packing (.gz, .bz2, .xz) is passed over."""
@@ -144,8 +147,8 @@ def format_of_text(head: str) -> str | None:
         return "database"
     if start.startswith(MAGIC.decode()):
         return "trajectory"
-    if _FRAME.search(head):  # even if the one before it is spoilt
-        return "extxyz"
+    if _FRAME.search(head) or any("Lattice=" in line and "Properties=" in line for line in head.split("\n")):
+        return "extxyz"  # even if the beginning is spoilt
     if "\0" in head:
         return None
     if "<modeling" in start and start.startswith("<"):
@@ -173,6 +176,6 @@ def holds_structures(name: PurePath, head: str) -> bool:
     if promised == "vasprun":
         return "<modeling" in head
     if promised in ("json", "json_lines"):
-        return _JSON_KEYS.search(head) is not None
+        return _JSON_KEYS.search(head) is not None and _PREDICTIONS.match(head) is None
     shown = format_of_text(head)
     return shown is not None and (promised is None or shown == promised)

@@ -150,6 +150,12 @@ def crystal_system(number: int) -> str:
     return next(name for last, name in _SYSTEM_LIMITS if number <= last)
 
 
+def require_tolerance(symprec: float) -> None:
+    """Raise InputError unless a tolerance is a length above zero; spglib dies of others."""
+    if not 0.0 < symprec < np.inf:
+        raise InputError(f"symprec {symprec:g}: give a length above zero, in Angstrom")
+
+
 def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     """Find the space group, as spglib does but quicker, and attach atom permutations.
 
@@ -167,7 +173,7 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     ------
     InputError
         spglib finds no space group (atoms on top of each other, or a tolerance too large for the cell); the cell or a
-        position is out of the bounds of `voigt.structures.cells`.
+        position is out of the bounds of `voigt.structures.cells`; `symprec` is no length above zero.
 
     Examples
     --------
@@ -176,6 +182,7 @@ def find_symmetry(atoms: ase.Atoms, symprec: float = 1e-3) -> Symmetry:
     >>> symmetry.international, symmetry.orbits.tolist()
     ('Fm-3m', [0, 0, 0, 0, 4, 4, 4, 4])
     """
+    require_tolerance(symprec)
     cell = np.array(atoms.cell.array, dtype=np.float64)
     require_sound(cell, atoms.positions)
     if is_skewed(cell):  # spglib takes gigabytes for very oblique lattice vectors, or dies
