@@ -226,7 +226,8 @@ def spoil_table(rng: Random, table: pa.Table) -> pa.Table:
     if change == 6:
         value = rng.choice((1, "word", [1.0], [[1]], b"x", {"a": 1}, None, True, [None, 1.0], ["a"], float("nan")))
         return table.set_column(place, name, pa.array([value] * size))
-    if change == 7 and pa.types.is_list(table.column(name).type):
+    kind = table.column(name).type
+    if change == 7 and pa.types.is_list(kind) and pa.types.is_primitive(kind.value_type):
         rows = table.column(name).to_pylist()
         row = rng.randrange(size) if size else 0
         odd: Any = rng.choice(([], None, [float("nan")] * 9, [1e308] * 9, [0.0] * 9, [-1.0] * 3, [1e-5] * 9))

@@ -84,12 +84,26 @@ def _metals(
             reason = metal_reason(answer.atoms, answer.symmetry, charge)
             notes[k] = None if reason is None else _metal(answer, reason)
     if asked and plan.gap is not None:
-        found = predict_prepared(plan.gap.model, list(asked.values()), plan.gap.settings)
-        for k, gap in zip(asked, found, strict=True):
+        for k, gap in _without_any_gap(asked, plan.gap).items():
             answer = answers[k]
-            if isinstance(gap, Prediction) and isinstance(answer, Prediction):
+            if isinstance(answer, Prediction):
                 notes[k] = _without_gap(answer, gap, plan.gap)
     return notes
+
+
+def _without_any_gap(asked: dict[int, Prepared], share: Share) -> dict[int, Prediction]:
+    """Those of which no network of an ensemble finds a gap: each is asked about what is left by those before it."""
+    found: dict[int, Prediction] = {}
+    for member in share.model.members:
+        if asked:
+            answers = predict_prepared(replace(share.model, members=(member,)), list(asked.values()), share.settings)
+            found = {
+                k: gap
+                for k, gap in zip(asked, answers, strict=True)
+                if isinstance(gap, Prediction) and float(gap.values[GAP]) <= 0.0
+            }
+            asked = {k: asked[k] for k in found}
+    return found
 
 
 def _gap_share(atoms: ase.Atoms, plan: Plan) -> Share | None:

@@ -60,6 +60,17 @@ def test_forces_on_some_of_the_atoms_are_refused(salt: Phonopy, tmp_path: Path) 
         read_project(home)
 
 
+def test_atoms_at_infinity_are_refused_without_a_warning(salt: Phonopy, tmp_path: Path) -> None:
+    home = write_project(tmp_path, salt, "params")
+
+    def change(content: Any) -> None:
+        content["unit_cell"]["points"][1]["coordinates"] = [0.5, float("inf"), 0.0]
+
+    rewrite(home / "phonopy_params.yaml", change)
+    with pytest.raises(InputError, match="not finite"):
+        read_project(home)
+
+
 # Nothing runs
 
 

@@ -26,9 +26,10 @@ PHONOPY_SYMPREC = 1e-5
 
 def to_ase(cell: PhonopyAtoms) -> ase.Atoms:
     """Atoms of a phonopy cell, in its order, with its masses."""
-    return ase.Atoms(
-        numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, masses=cell.masses, pbc=True
-    )
+    with np.errstate(all="ignore"):  # NaN and infinity are for the checks that follow
+        return ase.Atoms(
+            numbers=cell.numbers, cell=cell.cell, scaled_positions=cell.scaled_positions, masses=cell.masses, pbc=True
+        )
 
 
 def to_phonopy(atoms: ase.Atoms) -> PhonopyAtoms:
