@@ -9,7 +9,7 @@ class VoigtError(Exception):
     """Base of every error that a user can cause or mend; its text is one line, whatever it quotes of a file."""
 
     def __str__(self) -> str:
-        return one_line(super().__str__())
+        return "\n  ".join(map(one_line, super().__str__().split("\n  ")))  # lists of faults have a line for each
 
 
 class InputError(VoigtError):
