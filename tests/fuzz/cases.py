@@ -30,7 +30,7 @@ class Case:
         Crystals that must be delivered although something beside them is spoiled: id -> symbols in rising order.
     spare
         How many of them may be missing: in a text that is held together by headers or counts, a broken frame may take
-        a neighbor along.
+        its neighbors along: rows without a count may belong to the frame before, and a count may reach into the next.
     named
         Whether the file gives the ids; otherwise only the symbols are compared.
     """
@@ -80,7 +80,7 @@ def frames(rng: Random, name: str, text: Callable[[Crystal], str], most: int = 5
     """Several structures in one text, one of them spoiled."""
     chosen, bad = _some(rng, 1, most)
     pieces = [text(c).encode() if k != bad else _bad_text(rng, c, text) for k, c in enumerate(chosen)]
-    return Case("read", {name: b"".join(pieces)}, (name,), good(_others(chosen, bad)), spare=1)
+    return Case("read", {name: b"".join(pieces)}, (name,), good(_others(chosen, bad)), spare=2)
 
 
 def single(rng: Random, name: str, text: Callable[[Crystal], str]) -> Case:

@@ -140,7 +140,7 @@ class TestPredictions:
         needs_old_weights(model)
         entries = outcomes(crystals, model)
         assert len(entries) == 200
-        # Two are supercells. Copies of an atom, whose places differ by rounding, are averaged before the other operations.
+        # Two are supercells: copies of an atom differ by rounding and are averaged before the other operations.
         check(entries, DATA[model], allowed=10.0)
         refused = [atoms for atoms, entry in zip(crystals, entries, strict=True) if isinstance(entry, Failure)]
         if refused:
