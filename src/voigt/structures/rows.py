@@ -51,9 +51,9 @@ def atoms_from_row(numbers: Any, cell: Any, frac: Any, info: Mapping[str, Any] |
     if elements.dtype.kind == "f" and not (elements % 1 == 0).all():
         raise InputError("has atomic numbers that are not whole; write one integer for every atom")
     rows = vectors.reshape(3, 3)
-    return ase.Atoms(
-        numbers=elements, positions=fractions.reshape(-1, 3) @ rows, cell=rows, pbc=True, info=dict(info or {})
-    )
+    with np.errstate(all="ignore"):  # NaN and infinity are for the checks that follow
+        positions = fractions.reshape(-1, 3) @ rows
+    return ase.Atoms(numbers=elements, positions=positions, cell=rows, pbc=True, info=dict(info or {}))
 
 
 def structure_from_row(

@@ -169,7 +169,10 @@ def _with_disp(folder: Path, files: Files) -> Files:
         files = replace(files, supercell=_from_poscar(folder / "SPOSCAR").cell, names=(*files.names, "SPOSCAR"))
     if files.supercell_matrix is None and files.supercell is not None:
         # Rows of lattice vectors: supercell = M^T unit cell.
-        exact = (files.supercell.cell @ np.linalg.inv(files.cell.cell)).T
+        try:
+            exact = (files.supercell.cell @ np.linalg.inv(files.cell.cell)).T
+        except np.linalg.LinAlgError as error:
+            raise InputError(f"{folder}: the unit cell has no volume; give three independent lattice vectors") from error
         if abs(exact - np.rint(exact)).max() < 1e-3:
             files = replace(files, supercell_matrix=np.rint(exact).astype(np.int64))
     return files

@@ -197,7 +197,8 @@ def check_force_constants(path: Path, phonon: Phonopy, symmetrize: bool, calcula
     minimum, which a note says. Without `symmetrize` force constants are checked alike, but stay as they are.
     """
     raw = np.array(phonon.force_constants)
-    scale = float(np.linalg.norm(raw))
+    with np.errstate(over="ignore"):  # then it is infinite, and refused
+        scale = float(np.linalg.norm(raw))
     if not np.isfinite(scale) or scale == 0:
         raise InputError(f"{path}: force constants are {'all zero' if scale == 0 else 'not finite'}; check the forces")
     # An atom pulls hardest at itself: it does not if its forces were written under another atom's number.

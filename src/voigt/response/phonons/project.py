@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 SAME_SITE = 0.02
 """Angstrom by which atoms of two files may differ and still be the same."""
-MOST_ATOMS = 50_000
+MOST_ATOMS = 5_000
 """Of a supercell."""
 MOST_SKEW = 100
 """Cells around a supercell for each one in it; matrices that turn cells into other settings have less than ten."""
@@ -173,7 +173,7 @@ def _completed(path: str | Path, parameters: dict[str, Any], phonon: Phonopy) ->
 
 def _check_cell(path: Path, files: Files) -> None:
     """The unit cell must be a crystal, and the supercell of a size that can be dealt with."""
-    faults = problems(to_ase(files.cell))
+    faults = problems(attempt(path, "check the unit cell", lambda: to_ase(files.cell)))
     if faults:
         raise InputError(f"{path}: the unit cell in {files.names[0]} {'. '.join(faults)}")
     matrix = np.asarray(files.supercell_matrix, dtype=np.float64)

@@ -141,6 +141,9 @@ def read_part(part: Path, columns: Sequence[str]) -> pyarrow.Table:
         # would double the time.
         file = pq.ParquetFile(part)
         check_size(file.metadata)
+        names = file.schema_arrow.names
+        if twice := [name for name in columns if names.count(name) > 1]:
+            raise ValueError(f"it has the column '{twice[0]}' twice")
         table = file.read(columns=list(columns), use_threads=False)
         check_types(table)
         if absent := [name for name in ("id", "reason") if name in columns and name not in table.column_names]:

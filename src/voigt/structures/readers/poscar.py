@@ -62,11 +62,11 @@ def _atoms(text: str) -> ase.Atoms:
 def _join_lists(lines: list[str]) -> None:
     """Make one line each of the elements and of the numbers, which programs continue after twenty."""
     for row in (5, 6):
-        while len(lines) > row + 1 and all(map(_IN_LIST[row], lines[row].split())):
-            following = lines[row + 1].split()
-            if not following or not all(map(_IN_LIST[row], following)):
-                break
-            lines[row : row + 2] = [f"{lines[row]} {lines[row + 1]}"]
+        end = row
+        while end < len(lines) and lines[end].split() and all(map(_IN_LIST[row], lines[end].split())):
+            end += 1
+        if end > row + 1:
+            lines[row:end] = [" ".join(lines[row:end])]
 
 
 def _is_position(line: str) -> bool:
