@@ -61,7 +61,7 @@ demo: venv ## predict three example crystals and write their BORN files to runs/
 
 # Tests of one file stay in one process, which makes its fixtures once.
 test: venv ## run the tests that take seconds, in JOBS processes
-	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist loadfile)
+	$(BIN)/python -m pytest $(if $(filter-out 1,$(JOBS)),-n $(JOBS) --dist load)
 
 test-slow: venv ## run the tests that take minutes
 	$(BIN)/python -m pytest -m slow
