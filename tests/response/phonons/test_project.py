@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -322,9 +323,27 @@ def test_another_supercell_is_refused(folder: Path) -> None:
     fails(folder, "FORCE_SETS has forces on 64 atoms, but the supercell has 8; check --dim", dim=[1, 1, 1])
     fails(folder, "determinant must be positive", dim=[0, 1, 1])
     fails(folder, r"so skewed that 4e\+06 cells surround .* of 8", dim=[2, 0, 0, 1_000_000, 2, 0, 0, 0, 2])
+    fails(folder, "a supercell of 640 cells has more than 5000 atoms", dim=[8, 8, 10])
     fails(folder, "3 or 9 integers, not 2", dim=[2, 2])
     fails(folder, "primitive axes 'X' are not", primitive_axes="X")
     fails(folder, "check its cell, --dim and --primitive-axes", primitive_axes=np.diag([0.5, 0.5, 0.7]))
+
+
+def test_a_flat_unit_cell_is_refused(folder: Path) -> None:
+    """Before the supercell's matrix is made of it."""
+    lines = (folder / "POSCAR").read_text().splitlines()
+    (folder / "POSCAR").write_text("\n".join([*lines[:4], lines[3], *lines[5:]]))
+    (folder / "phonopy.conf").unlink()
+    fails(folder, "volume")
+
+
+def test_forces_beyond_all_numbers_make_no_warning(folder: Path) -> None:
+    text = (folder / "FORCE_SETS").read_text().splitlines()
+    text[-1] = "1e200 0.0 -1e200"
+    (folder / "FORCE_SETS").write_text("\n".join(text))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fails(folder, "not finite|are not drawn back|contradict|cannot be")
 
 
 def test_a_supercell_that_is_not_finite_is_refused(folder: Path) -> None:

@@ -127,6 +127,13 @@ class TestParts:
         with pytest.raises(InputError, match=r"is not a readable part of a screening.*it has no column 'reason'"):
             read_failures(store)
 
+    def test_a_column_twice(self, store):
+        (path,) = (path for path in (store / "failed").iterdir() if pq.read_metadata(path).num_rows)
+        table = pq.read_table(path)
+        pq.write_table(pa.table([*table.columns, table["reason"]], names=[*table.column_names, "reason"]), path)
+        with pytest.raises(InputError, match=r"not a readable part of a screening.*it has the column 'reason' twice"):
+            read_failures(store)
+
     def test_folders_with_the_name_of_a_part(self, store, tiny):
         (store / "parts" / "part-000009.parquet").mkdir()
         assert (chosen(store), survey(store)) == (len(IDS), len(IDS) + 1)

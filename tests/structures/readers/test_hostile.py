@@ -298,3 +298,10 @@ def test_control_characters_of_the_input_do_not_reach_the_terminal(tmp_path: Pat
         for structure in read(tmp_path / name):
             assert isinstance(structure, Failure)
             assert structure.reason.isprintable()
+
+
+def test_lists_of_elements_on_very_many_lines_are_joined_at_once(tmp_path: Path) -> None:
+    (tmp_path / "POSCAR").write_text(POSCAR.format(symbols="Cs Cl\n" * 30_000 + "Cs Cl", counts="1 1"))
+    started = time.process_time()
+    assert "60002 elements in line 6 but 2 numbers" in trouble(only(read(tmp_path / "POSCAR")))
+    assert time.process_time() - started < 3.0
