@@ -172,7 +172,7 @@ def _with_disp(folder: Path, files: Files) -> Files:
         try:
             exact = (files.supercell.cell @ np.linalg.inv(files.cell.cell)).T
         except np.linalg.LinAlgError as error:
-            raise InputError(f"{folder}: the unit cell has no volume; give three independent lattice vectors") from error
+            raise InputError(f"{folder}: the unit cell has no volume; give independent lattice vectors") from error
         if abs(exact - np.rint(exact)).max() < 1e-3:
             files = replace(files, supercell_matrix=np.rint(exact).astype(np.int64))
     return files
