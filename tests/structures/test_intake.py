@@ -60,4 +60,4 @@ def test_structures_that_upset_the_checks_are_failures(monkeypatch: pytest.Monke
 
     assert is_sound(check(sound()))
     monkeypatch.setattr("voigt.structures.intake.problems", upset)
-    assert "cannot be read as a crystal: division by zero" in trouble(check(sound()))
+    assert "cannot be read as a crystal: a number in it is zero" in trouble(check(sound()))

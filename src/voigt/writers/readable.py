@@ -25,6 +25,7 @@ from ase.io.extxyz import (
 from ase.stress import voigt_6_to_full_3x3_stress
 from numpy.typing import NDArray
 
+from voigt.safe_json import shallow
 from voigt.text import one_line
 
 _OWN_KEYS = frozenset(("lattice", "properties", "pbc"))
@@ -114,7 +115,8 @@ def _value(key: str, value: Any) -> Any:
         return value
     if not isinstance(value, str):
         try:
-            value = "_JSON " + json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
+            with shallow():
+                value = "_JSON " + json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
         except (TypeError, ValueError, RecursionError):
             return None
     elif value.startswith("_JSON "):  # it would be read as something else
@@ -140,8 +142,9 @@ def _comes_back(key: str, value: Any) -> bool:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            text = key_val_dict_to_str({key: value})
-            read: Mapping[str, Any] = key_val_str_to_dict(f"{text} following=1")
+            with shallow():
+                text = key_val_dict_to_str({key: value})
+                read: Mapping[str, Any] = key_val_str_to_dict(f"{text} following=1")
         except (ValueError, TypeError, RecursionError, OverflowError, Warning):
             return False
     return one_line(text) == text and list(read) == [key, "following"] and read["following"] == 1

@@ -142,7 +142,7 @@ def test_what_is_too_large_is_not_read(salt: Phonopy, tmp_path: Path, monkeypatc
     home = write_project(tmp_path, salt, "params")
     path = home / "phonopy_params.yaml"
     rewrite(path, lambda content: content.update(supercell_matrix=[[1000, 0, 0], [0, 1000, 0], [0, 0, 1000]]))
-    with pytest.raises(InputError, match="a supercell of 1000000000 cells has more than 50000 atoms"):
+    with pytest.raises(InputError, match="a supercell of 1000000000 cells has more than 5000 atoms"):
         read_project(home)
     path.write_text("a: [" + "1, " * 1000 + "1]")
     monkeypatch.setattr(yaml_files, "MOST_CHARACTERS", 1000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -76,6 +77,7 @@ def attempt(place: str | Path, advice: str, action: Callable[[], ValueT]) -> Val
     changed the cell, and that a supercell has fewer operations than its primitive cell.
     """
     quiet_spglib()
+    depth = sys.getrecursionlimit()
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -84,3 +86,5 @@ def attempt(place: str | Path, advice: str, action: Callable[[], ValueT]) -> Val
         raise
     except Exception as error:
         raise InputError(f"{place}: {plain_reason(error)[:200]}; {advice}") from error
+    finally:
+        sys.setrecursionlimit(depth)  # phonopy's solver raises it beyond what the stack can hold
