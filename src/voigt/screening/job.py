@@ -132,7 +132,7 @@ def check_device(name: str) -> None:
     """
     try:
         torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch says of devices it lacks
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise DomainError(f"--device {name} cannot be used ({reason}); give cpu or a device that torch sees") from error
 

@@ -37,7 +37,7 @@ def problems(atoms: ase.Atoms) -> list[str]:
     Parameters
     ----------
     atoms
-        Any structure; it is not changed. `atoms.info["occupancy"]`, where present, is what ASE's CIF reader
+        Any structure; it is not changed. `atoms.info["occupancy"]`, where present, is what the CIF reader
         keeps: {site: {symbol: occupancy}}. `atoms.arrays["occupancy"]` is a number for each atom.
 
     Returns

@@ -56,7 +56,7 @@ def read(inputs: Inputs) -> Iterator[Input]:
     Returns
     -------
     iterator of InputStructure or Failure
-        Atoms are those of ASE's readers, with their arrays and info; objects from memory are passed on, not copied.
+        Atoms in the order of the file, with its arrays and info; objects from memory are passed on, not copied.
 
     Raises
     ------

@@ -49,7 +49,8 @@ def predicted_charges(model: str | Path | LoadedModel | None = None, settings: S
 
     wanted = replace(settings or Settings(), properties=("born_charges",))
     plan = choose_models(model, wanted)
-    later = plan if settings else choose_models(model, replace(wanted, check_domain=False))
+    unchecked = [replace(share, settings=replace(share.settings, check_domain=False)) for share in plan.shares]
+    later = plan if settings else replace(plan, shares=tuple(unchecked), gap=None)
     logged: set[str] = set()
 
     def charges(structures: Sequence[ase.Atoms]) -> Array:

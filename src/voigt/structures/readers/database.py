@@ -8,8 +8,9 @@ parts are left out; a row whose atoms or key-value pairs, which hold its id, are
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -227,44 +228,47 @@ def _from_bytes(value: bytes) -> Any:
 
 
 def _unpacked(value: Any, data: bytes) -> Any:
-    if isinstance(value, list):
-        return [_unpacked(entry, data) for entry in value]
-    if not isinstance(value, dict):
-        return value
-    if "__complex__" in value:
-        return complex(*value["__complex__"])
-    if "__ndarray__" in value:
-        shape, name, start = value["__ndarray__"]
-        kind = np.dtype(str(name))
-        if kind.kind not in "biufcSU" or start < 0:
-            raise InputError("holds an array of objects")
-        size = kind.itemsize
-        for length in shape:
-            size *= length
+    """JSON whose arrays begin at places of `data`."""
+
+    def array(shape: Sequence[int], kind: np.dtype[Any], start: int) -> Any:
+        if start < 0:
+            raise InputError("points outside the field")
+        size = math.prod((kind.itemsize, *shape))
         return np.frombuffer(data[start : start + size], kind).reshape(shape)
-    return {key: _unpacked(entry, data) for key, entry in value.items() if key != "__ase_objtype__"}
+
+    return _walked(value, array, str)
 
 
 def revived(value: Any) -> Any:
     """JSON with the arrays and complex numbers that ASE writes into it; objects stay mappings."""
+
+    def array(shape: Sequence[int], kind: np.dtype[Any], entries: Any) -> Any:
+        if kind.kind == "c":
+            pairs = np.array(entries, dtype=float).reshape(-1, 2)
+            return (pairs[:, 0] + 1j * pairs[:, 1]).reshape(shape)
+        return np.array(entries, dtype=kind).reshape(shape)
+
+    return _walked(value, array, _key)
+
+
+def _walked(
+    value: Any, array: Callable[[Any, np.dtype[Any], Any], Any], name: Callable[[str], str | int]
+) -> Any:
+    """A document with what ASE stands for by mappings; `array` from shape, type and content, `name` of keys."""
     if isinstance(value, list):
-        return [revived(entry) for entry in value]
+        return [_walked(entry, array, name) for entry in value]
     if not isinstance(value, dict):
         return value
     if "__complex__" in value:
         return complex(*value["__complex__"])
     if "__ndarray__" in value:
-        shape, name, entries = value["__ndarray__"]
-        kind = np.dtype(str(name))
-        if kind.kind not in "biufcSU":
+        shape, kind, content = value["__ndarray__"]
+        if np.dtype(str(kind)).kind not in "biufcSU":
             raise InputError("holds an array of objects")
-        if kind.kind == "c":
-            pairs = np.array(entries, dtype=float).reshape(-1, 2)
-            return (pairs[:, 0] + 1j * pairs[:, 1]).reshape(shape)
-        return np.array(entries, dtype=kind).reshape(shape)
+        return array(shape, np.dtype(str(kind)), content)
     if value.get("__ase_objtype__") == "cell":
-        return revived(value.get("array"))
-    return {_key(key): revived(entry) for key, entry in value.items() if key != "__ase_objtype__"}
+        return _walked(value.get("array"), array, name)
+    return {name(key): _walked(entry, array, name) for key, entry in value.items() if key != "__ase_objtype__"}
 
 
 def _key(key: str) -> str | int:
