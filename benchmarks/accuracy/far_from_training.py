@@ -13,13 +13,12 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import ase
 import numpy as np
-from benchmarks.tools.training_ranges import crystals_of
 
+from voigt.evaluation.finishing import drawn, training_data
 from voigt.graphs.neighbors import neighbor_list
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.prediction import Prediction, Settings, predict_structures
@@ -33,14 +32,14 @@ TRIES = 50
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", default=["born", "born_83", "dielectric", "elastic"])
+    parser.add_argument("models", nargs="*", default=["born", "elastic"])
     parser.add_argument("--data", default=os.environ.get("VOIGT_DATA", "."))
     parser.add_argument("--crystals", type=int, default=700)
     parser.add_argument("--broken", type=int, default=60)
     options = parser.parse_args()
     for name in options.models:
         model = load_model(name)
-        _, crystals = crystals_of(model, Path(options.data), 0, options.crystals, "test")
+        crystals = drawn(model, training_data(model.card, options.data), "test", options.crystals)
         print(name)
         errors_of_flagged(model, crystals)
         chosen = np.random.default_rng(0).choice(len(crystals), min(options.broken, len(crystals)), replace=False)

@@ -69,7 +69,7 @@ def main() -> None:
     print("sheets with labels: eps_inf in the plane and across, label, as the network says, from Prediction.sheets")
     inputs = [InputStructure(FILES[1], k, str(atoms.info["id"]), atoms) for k, atoms in enumerate(sheets)]
     settings = Settings(properties=("eps_inf",), functional="PBE", allow_unseen=True)
-    for atoms, result in zip(sheets, predict_structures(inputs, "born_83", settings), strict=True):
+    for atoms, result in zip(sheets, predict_structures(inputs, "born", settings), strict=True):
         if isinstance(result, Prediction):
             label, sheet = np.reshape(atoms.info["eps_inf"], (3, 3)), result.sheets["eps_inf"]
             tensors, normal = (label, result.values["eps_inf"], sheet.cell), sheet.normal

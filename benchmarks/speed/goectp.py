@@ -426,7 +426,7 @@ def main() -> None:
     parser.add_argument("--backbones", default=",".join(BACKBONES))
     parser.add_argument("--properties", default="eps_inf,elastic")
     parser.add_argument("--parts", default="frames,networks,end", help="any of frames, networks, end")
-    parser.add_argument("--models", default="born,dielectric,elastic,piezo", help="names or files; absent: left out")
+    parser.add_argument("--models", default="born,elastic,piezo", help="names or files; absent: left out")
     options = parser.parse_args()
     one_thread()
     parts = options.parts.split(",")

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import os
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tests.predictions import ELEMENTS, save_tiny_model
 from typer.testing import Result
+
+from voigt.cli.models import models
+from voigt.models.checkpoint import load_model, save_model
 
 Call = Callable[..., Result]
 
@@ -59,3 +66,66 @@ def test_unknown_name_lists_what_ships(voigt: Call, shipped: Path) -> None:
     assert result.exit_code == 2
     assert "no model 'gamma'" in result.stderr
     assert "alpha, beta" in result.stderr
+
+
+LISTED = "O F Na Mg Al Si Cl Ti Zn Ba"
+COUNTS = {8: 1234, 9: 56, 11: 30, 12: 20, 13: 19, 14: 999, 17: 41, 22: 3, 30: 77, 56: 400}
+
+
+@pytest.fixture
+def counted(tiny_model: str, tmp_path: Path) -> Path:
+    """A model file that states its training crystals by element."""
+    loaded = load_model(tiny_model)
+    save_model(loaded.members, tmp_path / "counted.safetensors", replace(loaded.card, element_counts=COUNTS))
+    return tmp_path / "counted.safetensors"
+
+
+class Screen(io.StringIO):
+    """Standard output that is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(path: Path, columns: int, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What a terminal of so many columns gets."""
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setattr("shutil.get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    models(str(path))
+    return screen.getvalue()
+
+
+def test_training_crystals_of_each_element_are_drawn(voigt: Call, counted: Path) -> None:
+    result = voigt("models", counted)
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert f"elements     {len(ELEMENTS)}" in lines
+    assert LISTED not in result.stdout
+    oxygen = next(k for k, line in enumerate(lines) if " O " in f"{line} ")
+    assert lines[oxygen].split() == ["·"] * 5 + ["O", "F", "·"]
+    assert lines[oxygen + 1].split() == ["1.2k", "56"]
+    sodium = next(k for k, line in enumerate(lines) if line.startswith("Na"))
+    assert lines[sodium + 1].split() == ["30", "20", "(19)", "999", "41"]
+    titanium = next(line for line in lines if " Ti " in line)
+    assert titanium.index("Ti") == 5 * 3  # group 4
+    assert "\x1b" not in result.stdout
+    assert max(map(len, lines[oxygen:])) <= 100
+
+
+def test_an_older_file_without_counts_lists_its_elements(voigt: Call, tiny_model: str) -> None:
+    lines = voigt("models", tiny_model).stdout.splitlines()
+    assert f"elements     {len(ELEMENTS)}: {LISTED}" in lines
+
+
+def test_a_narrow_terminal_gets_the_list(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert LISTED in on_terminal(counted, 80, monkeypatch)
+
+
+def test_a_wide_terminal_gets_the_table_in_color(counted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = on_terminal(counted, 100, monkeypatch)
+    assert LISTED not in text
+    assert "\x1b[33m(19)\x1b[0m" in text
+    assert "\x1b[2m·\x1b[0m" in text

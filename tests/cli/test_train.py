@@ -12,9 +12,11 @@ import yaml
 from tests import crystals
 from typer.testing import Result
 
+from voigt.api import predict
 from voigt.cli.train import changed_recipe
 from voigt.errors import RecipeError
 from voigt.models.checkpoint import load_model
+from voigt.prediction.training_range import load_range
 from voigt.training.recipe import load_recipe
 from voigt.training.run import TrainingStopped
 
@@ -67,10 +69,37 @@ def test_a_model_file_and_its_figures(voigt: Call, recipe: Path, tmp_path: Path)
     assert figures(result.stdout) == pytest.approx(dict(card.metrics), rel=1e-4)
     assert "val/loss" in card.metrics
     assert "Traceback" not in result.stderr
+    assert "no intervals of born_charges: 2 validation crystals have a label, 20 are needed" in result.stderr
+    assert set(load_range(model).elements) == {"Na", "Cl"}
 
     again = voigt("train", recipe, "-o", tmp_path / "run")
     assert (again.exit_code, again.stdout) == (2, "")
     assert "holds an earlier run; continue it with --resume" in again.stderr
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--members", "2"],
+        ["--device", "cpu"],
+        pytest.param(["--device", "cpu", "--members", "2"], marks=pytest.mark.slow),  # two processes that import torch
+    ],
+)
+def test_every_way_of_training_gives_intervals(voigt: Call, recipe: Path, tmp_path: Path, options: list[str]) -> None:
+    frames = ase.io.read(tmp_path / "salts.extxyz", ":")
+    more = [frame.copy() for frame in frames[-2:] for _ in range(12)]
+    for k, frame in enumerate(more):
+        frame.rattle(0.02, seed=k)
+        frame.info["id"] = f"v{k}"
+    ase.io.write(tmp_path / "salts.extxyz", [*frames[:6], *more])
+    result = voigt("train", recipe, "-o", tmp_path / "run", *options)
+    assert result.exit_code == 0, result.stderr
+    model = tmp_path / "run" / "salt.safetensors"
+    assert load_model(model).intervals["born_charges"].crystals == 24
+    assert load_range(model) is not None
+    (prediction,) = predict(crystals.rocksalt(), model)
+    assert (prediction.interval["born_charges"] > 0).all()
 
 
 def test_folder_seed_and_changed_keys(

@@ -48,6 +48,20 @@ class TestOptions(EquivarConformance):
     }
 
 
+class TestIonic(EquivarConformance):
+    """Ionic permittivities out of charges and compliances, by a network that stands for three members."""
+
+    properties = ("born_charges", "eps_inf", "eps_ionic", "eps_total")
+    options: ClassVar[dict[str, object]] = {"ionic": "charges", "members": 3}
+
+
+class TestInverse(EquivarConformance):
+    """Ionic permittivities as the inverse of a mean."""
+
+    properties = ("eps_inf", "eps_ionic", "eps_total")
+    options: ClassVar[dict[str, object]] = {"ionic": "inverse"}
+
+
 class TestShared(EquivarConformance):
     """The paper's coupling strengths with a smooth cutoff."""
 

@@ -13,7 +13,7 @@ from ase.io import write
 from tests import crystals
 
 from voigt.data import read_labeled, read_parquet
-from voigt.data.labeled import file_digest
+from voigt.data.labeled import as_crystals, file_digest
 from voigt.errors import InputError, TargetError
 
 PAIRS = ("xx", "yy", "zz", "yz", "zx", "xy")
@@ -287,6 +287,13 @@ class TestParquet:
         pq.write_table(pa.table({"numbers": [[1]], "band_gap": [1.0]}), path)
         with pytest.raises(InputError, match="no column cell, frac"):
             read_labeled(path, ["band_gap"])
+
+
+def test_elements_are_counted_by_crystals_not_by_atoms(tmp_path):
+    frames = [labeled(symbols, id=symbols) for symbols in ("MgO", "CaO", "O2")]
+    crystals = as_crystals(read_labeled(stored(tmp_path, *frames), ["born_charges"]))
+    assert crystals.element_counts() == {8: 3, 12: 1, 20: 1}
+    assert list(crystals.element_counts()) == list(crystals.elements())
 
 
 def test_digest_is_the_head_of_sha256(tmp_path):

@@ -108,7 +108,7 @@ class TestSameAsRowByRow:
     def test_columns(self, table, one_by_one, chosen):
         if chosen is not None:
             table, one_by_one = table.take(chosen), one_by_one.take(chosen)
-        for ask in ("ids", "splits", "groups", "functionals", "elements"):
+        for ask in ("ids", "splits", "groups", "functionals", "elements", "element_counts"):
             assert getattr(table, ask)() == getattr(one_by_one, ask)(), ask
         assert table.sizes().tolist() == one_by_one.sizes().tolist()
         for key in ("fold", "good", "band_gap", "nonsense"):
@@ -183,7 +183,7 @@ class TestFaults:
 
     def test_selection(self, tmp_path, path):
         assert "no info key 'bad' to select by" in self.message(path, where="bad")
-        assert "(id mp-0-4): no info key 'fold'" in self.message(path, where="fold")
+        assert "no info key 'bad'" in self.message(write(tmp_path, *[{**rows()[0], "cell": [0.0] * 9}]), where="bad")
         assert "max_atoms" in self.message(path, TargetError, max_atoms=1)
 
     def test_tensors_are_not_in_tables(self, path):
@@ -250,6 +250,11 @@ class TestJoined:
         assert chosen.functionals() == [joined[30].functional, None, joined[4].functional]
         assert not chosen.take([0, 1]).has_label("formation_energy")
         assert chosen.has_label("formation_energy")
+
+    def test_elements_are_counted_by_crystals_not_by_atoms(self, joined):
+        chosen = joined.take([30, 21, 4, 3, 2])  # C4, Cu, Al2O3, Cl2Na2, NaCl
+        assert chosen.element_counts() == {6: 1, 8: 1, 11: 2, 13: 1, 17: 2, 29: 1}
+        assert joined.take([]).element_counts() == {}
 
 
 def test_real_table(dft_data):

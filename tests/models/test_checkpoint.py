@@ -20,7 +20,7 @@ from tests import crystals
 from voigt.errors import OutputError, WeightsError
 from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.models import checkpoint
-from voigt.models.checkpoint import ModelCard, available_models, load_model, save_model
+from voigt.models.checkpoint import FORMER, ModelCard, available_models, load_model, save_model
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
 from voigt.tensors.properties import PROPERTIES
@@ -385,3 +385,16 @@ class TestHostileFiles:
     def test_a_name_that_is_no_name(self):
         assert "no model" in message("x" * 5000)
         assert "no model" in message("a\x00b")
+
+
+def test_names_of_earlier_releases(tmp_path, monkeypatch):
+    """A script that names the model `dielectric` goes on; a file of that name in the folder comes first."""
+    assert load_model("dielectric").name == "born"
+    assert load_model("formation_energy").name == "scalars"
+    for former, name in FORMER.items():
+        assert former not in available_models()
+        assert name in available_models()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dielectric").write_text("nothing")
+    with pytest.raises(WeightsError, match="not a complete safetensors file"):
+        load_model("dielectric")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 
+import ase
 import numpy as np
 import pytest
 import torch
+from ase import units
+from ase.build import bulk
 from e3nn import o3
 from pydantic import ValidationError
 from tests import crystals
@@ -14,11 +17,12 @@ from tests import crystals
 from voigt.errors import DomainError
 from voigt.graphs import build_graph, collate
 from voigt.models.equivar.hypers import EquivarHypers, preset
-from voigt.models.equivar.model import Equivar
+from voigt.models.equivar.model import Equivar, _from_charges, _inverse
 from voigt.models.equivariant.messages import Couplings, compiled_messages, messages, unrolled_messages
 from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, Path, coupling_paths
 from voigt.models.equivariant.rotation import feature_rotation
 from voigt.models.equivariant.strengths import RadialBasis, SharedStrengths, shifted_softplus
+from voigt.training.start import _fill
 
 # node . edge > out, as the specification of the method lists the complete set.
 ALL_PATHS = [
@@ -322,3 +326,76 @@ def test_crystal_tensors_are_those_of_stable_insulators(seed):
     np.testing.assert_allclose(stiffness, stiffness.transpose(0, 2, 1), atol=1e-6 * np.abs(stiffness).max())
     assert np.linalg.eigvalsh(stiffness).min() > 0
     assert (output["band_gap"] > 0).all()
+
+
+RESPONSE = ("born_charges", "eps_inf", "eps_ionic", "eps_total")
+
+
+class TestMembers:
+    """A network that stands for an ensemble."""
+
+    def batch(self):
+        graphs = [build_graph(make(), 4.5, dtype=torch.float64) for make in (crystals.rocksalt, crystals.quartz)]
+        return collate(graphs)
+
+    def test_mean_of_the_members_is_the_prediction(self):
+        model, batch = network(properties=RESPONSE, members=3, ionic="charges"), self.batch()
+        with torch.no_grad():
+            members, together = model.forward_members(batch), model.forward_raw(batch)
+        assert len(members) == model.hypers.ensemble_size == 3
+        for which in (0, 1):
+            for name in RESPONSE:
+                values = torch.stack([member[which][name] for member in members])
+                torch.testing.assert_close(values.mean(dim=0), together[which][name])
+                assert float(values.std(dim=0).max()) > 0
+
+    @pytest.mark.parametrize("ionic", ["mean", "charges", "inverse"])
+    def test_alike_members_are_one_network(self, ionic):
+        one, batch = network(properties=RESPONSE, ionic=ionic), self.batch()
+        several = network(properties=RESPONSE, ionic=ionic, members=2)
+        single = dict(one.named_parameters())
+        with torch.no_grad():
+            for name, parameter in several.named_parameters():
+                _fill(parameter, single[name])
+            alone, members = one.forward_raw(batch), several.forward_members(batch)
+        for member in members:
+            for which in (0, 1):
+                for name in RESPONSE:
+                    torch.testing.assert_close(member[which][name], alone[which][name])
+
+    def test_one_member_is_the_network_itself(self):
+        model, batch = network(properties=RESPONSE), self.batch()
+        with torch.no_grad():
+            (member,), together = model.forward_members(batch), model.forward_raw(batch)
+        for name in RESPONSE:
+            assert torch.equal(member[0][name], together[0][name])
+
+
+class TestIonic:
+    """eps_ionic = sum of Z K Z^T / (eps_0 V)."""
+
+    def test_closed_form(self):
+        """One pair of opposite charges q on springs: eps_ionic = (e^2 / eps_0) 2 q^2 K / V, with K alike for both."""
+        volume, charge, compliance = 64.0, 1.7, 0.2
+        atoms = ase.Atoms("MgO", scaled_positions=[[0, 0, 0], [0.5, 0.5, 0.5]], cell=4.0 * np.eye(3), pbc=True)
+        batch = collate([build_graph(atoms, 4.0, dtype=torch.float64)])
+        charges = torch.stack([charge * torch.eye(3), -charge * torch.eye(3)]).double()
+        given = compliance * torch.eye(3).expand(2, 3, 3).double()
+        expected = (units._e / units._eps0) * 1e10 * 2 * charge**2 * compliance / volume
+        (found,) = _from_charges(charges, given, batch)
+        torch.testing.assert_close(found, expected * torch.eye(3).double(), rtol=1e-6, atol=0)
+
+    def test_no_charges_no_response(self):
+        """Atoms of an element alone are neutral by the sum rule: diamond has no ionic permittivity."""
+        model = network(properties=RESPONSE, ionic="charges")
+        values = predict(model, bulk("C", "diamond", a=3.57))
+        assert float(values["eps_ionic"].abs().max()) < 1e-10
+        torch.testing.assert_close(values["eps_total"], values["eps_inf"])
+
+    def test_inverse(self):
+        matrix = torch.randn(4, 2, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        torch.testing.assert_close(_inverse(matrix), torch.linalg.inv(matrix))
+
+    def test_charges_are_needed(self):
+        with pytest.raises(ValidationError, match="needs born_charges"):
+            EquivarHypers(properties=("eps_inf", "eps_ionic"), ionic="charges")

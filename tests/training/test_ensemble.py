@@ -62,6 +62,7 @@ def test_the_card_has_the_mean_figures(joined):
     assert card.metrics["val/loss"] > 0
     assert card.elements == cards[0].elements
     assert card.data == cards[0].data
+    assert card.element_counts == cards[0].element_counts != {}
 
 
 def test_resuming_keeps_finished_members_and_trains_the_others(world, joined):
@@ -82,10 +83,11 @@ def test_without_resume_an_earlier_ensemble_is_refused(world, joined):
 
 
 class TestJoin:
-    def stored(self, folder, name, elements=(8, 12), **hypers):
+    def stored(self, folder, name, elements=(8, 12), counts=None, **hypers):
         path = folder / f"{name}.safetensors"
         network = Equivar(EquivarHypers(**{"channels": 4, "interactions": 1, "hidden": 4, **hypers}))
-        save_model([network], path, ModelCard(elements=elements, metrics={"val/loss": 1.0}))
+        card = ModelCard(elements=elements, metrics={"val/loss": 1.0}, element_counts=counts or {})
+        save_model([network], path, card)
         return path
 
     @pytest.mark.parametrize(
@@ -104,6 +106,14 @@ class TestJoin:
         loaded = load_model(join_models([first, second, first], tmp_path / "joined.safetensors"))
         assert [member.hypers.channels for member in loaded.members] == [4, 6, 4]
         assert loaded.card.elements == (8, 20)
+
+    def test_the_smaller_counts_of_elements_are_kept(self, tmp_path):
+        first = self.stored(tmp_path, "a", counts={8: 9, 12: 4})
+        second = self.stored(tmp_path, "b", counts={8: 7, 12: 5, 20: 1})
+        old = self.stored(tmp_path, "old")
+        joined = load_model(join_models([first, second], tmp_path / "joined.safetensors"))
+        assert joined.card.element_counts == {8: 7, 12: 4}
+        assert load_model(join_models([first, old], tmp_path / "more.safetensors")).card.element_counts == {}
 
     def test_a_file_that_is_no_model(self, tmp_path):
         (tmp_path / "b").write_text("no")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from voigt.training.losses import LOG_FLOOR, tensor_loss, total_loss
+from voigt.training.losses import LOG_FLOOR, heads_loss, tensor_loss, total_loss
 from voigt.training.recipe import TargetSettings
 
 ZERO = torch.zeros(2, 3, 3)
@@ -210,3 +210,16 @@ def test_a_property_without_labels_in_the_batch_leaves_the_others_alone():
     assert total.item() == pytest.approx(12 / 18)
     assert torch.isfinite(predicted["born_charges"].grad).all()
     assert float(predicted["band_gap"].grad) == 0
+
+
+def test_heads_learn_from_label_and_teacher():
+    """The label holds for the mean of the heads, what a member of the teacher says for one of them."""
+    heads = torch.stack([diagonal(2.0, 5.0), diagonal(4.0, 6.0)], dim=1)  # means 3, 5.5
+    nothing = torch.full((2, 3, 3), torch.nan)
+    label = torch.stack([diagonal(1.0, 7.0), nothing, nothing], dim=1)
+    assert float(heads_loss(heads, label, settings())) == pytest.approx((2.0 + 1.5) / 2 / 3)
+    taught = torch.stack([nothing, diagonal(2.0, 5.0), diagonal(5.0, 8.0)], dim=1)
+    assert float(heads_loss(heads, taught, settings())) == pytest.approx((1.0 + 2.0) / 4 / 3)
+    both = torch.where(torch.isnan(label), taught, label)
+    total, _ = total_loss({"eps_inf": heads}, {"eps_inf": both}, {"eps_inf": settings()})
+    assert float(total) == pytest.approx((2.0 + 1.5) / 2 / 3 + (1.0 + 2.0) / 4 / 3)

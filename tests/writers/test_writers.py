@@ -73,7 +73,9 @@ def test_csv_has_one_atom_a_row(predictions: list[Prediction], tmp_path: Path) -
     assert write_predictions(predictions, tmp_path / "out.csv") == 2
     with (tmp_path / "out.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["id", "atom", "element", "Z11", "Z12", "Z13", "Z21", "Z22", "Z23", "Z31", "Z32", "Z33"]
+    tensor = ["Z11", "Z12", "Z13", "Z21", "Z22", "Z23", "Z31", "Z32", "Z33"]
+    assert list(rows[0]) == ["id", "atom", "element", *tensor, "interval"]
+    assert {row["interval"] for row in rows} == {""}
     assert [row["id"] for row in rows] == ["0012"] * 2 + ["quartz"] * 9
     assert [int(row["atom"]) for row in rows] == [0, 1, *range(9)]
     assert [row["element"] for row in rows[:4]] == ["Na", "Cl", "Si", "Si"]

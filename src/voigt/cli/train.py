@@ -129,10 +129,12 @@ def _train(recipe: Recipe, folder: Path, resume: bool, folds: int | None, member
             from voigt.models.checkpoint import load_model
 
             path = train_ensemble(recipe, members, folder, resume)
+            _finish(path, recipe)
             typer.echo(f"model {path}")
             _print_metrics("metric (mean of members)", load_model(path).card.metrics)
         else:
             single = train_one(recipe, folder, resume)
+            _finish(single.model, recipe)
             typer.echo(f"model {single.model}")
             _print_metrics("metric", single.metrics)
             tell(f"trained in {single.seconds:.0f} s")
@@ -150,13 +152,23 @@ def _train_on_device(
     budget = Budget(device, seconds)
     if members is None:
         single = train_on_device(recipe, folder, budget, resume)
+        _finish(single.model, recipe)
         typer.echo(f"model {single.model}")
         _print_metrics("metric", single.metrics)
         tell(f"trained in {single.seconds:.0f} s")
         return
     path = train_members_on_device(recipe, members, folder, budget, resume)
+    _finish(path, recipe)
     typer.echo(f"model {path}")
     _print_metrics("metric (mean of members)", load_model(path).card.metrics)
+
+
+def _finish(path: Path, recipe: Recipe) -> None:
+    """Intervals and the range of the training crystals."""
+    from voigt.evaluation.finishing import finish_model, training_data
+    from voigt.models.checkpoint import load_model
+
+    finish_model(path, training_data(load_model(path).card, recipe.data_root))
 
 
 def _start_log(debug: bool) -> None:

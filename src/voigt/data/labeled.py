@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -119,6 +120,10 @@ class Crystals(Sequence[LabeledCrystal]):
         """Atomic numbers that occur, ascending."""
         return tuple(sorted({int(z) for crystal in self for z in crystal.atoms.numbers}))
 
+    def element_counts(self) -> dict[int, int]:
+        """Atomic number -> how many crystals hold the element, ascending."""
+        return dict(sorted(Counter(z for crystal in self for z in set(crystal.atoms.numbers.tolist())).items()))
+
 
 def _without(crystal: LabeledCrystal, name: str) -> LabeledCrystal:
     return replace(crystal, targets={key: value for key, value in crystal.targets.items() if key != name})
@@ -195,6 +200,12 @@ class JoinedCrystals(Crystals):
 
     def elements(self) -> tuple[int, ...]:
         return tuple(sorted(set(chain.from_iterable(part.elements() for part in self._parts()))))
+
+    def element_counts(self) -> dict[int, int]:
+        total: Counter[int] = Counter()
+        for part in self._parts():
+            total.update(part.element_counts())
+        return dict(sorted(total.items()))
 
     def _parts(self) -> Iterator[Crystals]:
         for number, file in enumerate(self._files):

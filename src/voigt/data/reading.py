@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def read_labeled(
     properties
         Which labels to take.
     where
-        Keep only crystals whose info key of this name is true, e.g. "closed_shell".
+        Keep only crystals whose info key of this name is true, e.g. "closed_shell"; nothing in a row of a table is not.
     functional
         Functional of every crystal that states none itself.
     max_atoms
@@ -59,6 +59,7 @@ def read_labeled(
     table = read_table(path, properties, where, functional, max_atoms) if is_table else None
     if table is not None:
         return table
+    columns = _columns(path) if is_table else ()
     crystals: list[LabeledCrystal] = []
     problems: list[str] = []
     faults: list[str] = []
@@ -68,6 +69,8 @@ def read_labeled(
             continue
         atoms, info = structure.atoms, structure.atoms.info
         if max_atoms is not None and len(atoms) > max_atoms:
+            continue
+        if where is not None and where not in info and where in columns:
             continue
         if where is not None and where not in info:
             problems.append(f"{structure.place}: no info key '{where}' to select by; correct 'where' in the recipe")
@@ -92,6 +95,17 @@ def read_labeled(
     if faults:
         raise TargetError(_listing("labels cannot be used", faults))
     return crystals
+
+
+def _columns(path: str | Path) -> Collection[str]:
+    """Names of the columns of a Parquet file, none if it is no such file."""
+    import pyarrow
+    import pyarrow.parquet as parquet
+
+    try:
+        return frozenset(parquet.ParquetFile(path).schema_arrow.names)
+    except (OSError, pyarrow.ArrowException):
+        return frozenset()
 
 
 def read_parquet(path: str | Path, rows: int = 4096) -> Iterator[Input]:

@@ -115,6 +115,11 @@ class LabeledTable(Crystals):
     def elements(self) -> tuple[int, ...]:
         return tuple(np.unique(self._members()[1]).tolist())
 
+    def element_counts(self) -> dict[int, int]:
+        crystal, numbers = self._members()
+        elements, counts = np.unique(np.unique(crystal * 256 + numbers) % 256, return_counts=True)
+        return dict(zip(elements.tolist(), counts.tolist(), strict=True))
+
     def _members(self) -> tuple[NDArray[np.int64], NDArray[np.uint8]]:
         """Crystal (its place in this table) and atomic number of every atom."""
         sizes = self.sizes()
@@ -163,10 +168,9 @@ def read_table(
     if any(checks.problems(table.atoms(row)) for row in suspects(positions, cells, sizes).tolist()):
         return None
     if where is not None:
-        chosen = table.column(where)
-        if None in chosen:
+        if where not in scalars:
             return None
-        table = table.take([place for place, keep in enumerate(chosen) if keep])
+        table = table.take([place for place, keep in enumerate(table.column(where)) if keep])
     return table if len(table) and all(_usable(table, scalars, name) for name in declared) else None
 
 

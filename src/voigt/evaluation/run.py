@@ -237,7 +237,7 @@ def _describe(model: LoadedModel) -> str:
     functionals = ", ".join(model.hypers.functionals or model.card.functionals) or "not stated"
     if len(model.hypers.functionals) > 1:
         functionals += " (each crystal is predicted for the functional of its label)"
-    return f"model {model.name}: {counted(len(model.members), 'member')}, trained on functional {functionals}"
+    return f"model {model.name}: {counted(model.ensemble_size, 'member')}, trained on functional {functionals}"
 
 
 def _data_note(path: str | Path, model: LoadedModel, where: str | None, split: str, count: int) -> str:

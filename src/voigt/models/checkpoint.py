@@ -19,6 +19,7 @@ from voigt.errors import WeightsError
 from voigt.files import atomic_write
 from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.hypers import NetworkHypers
+from voigt.models.intervals import IntervalRule, intervals_json, parse_intervals
 from voigt.models.methods import build_network, parse_hypers
 from voigt.models.network import Network
 from voigt.reasons import plain_reason
@@ -29,10 +30,16 @@ from voigt.text import MOST_LETTERS, one_line, printable
 FORMAT_VERSION = 1
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 DEFAULT_MODEL = "born"
+FORMER = {"dielectric": "born", "band_gap": "scalars", "formation_energy": "scalars"}
+"""Models of earlier releases -> the one that predicts their properties now."""
 MOST_MEMBERS = 100
 """Networks of one file."""
 ORDINARY = 512
 """Width up to which a network surely fits into memory."""
+MOST_HEADER = 100_000_000
+"""Bytes, the limit of safetensors."""
+_INTERVALS = "intervals"
+"""Key of the metadata; other releases pass over it."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class ModelCard:
         Figures on the validation split at the time of saving.
     recipe
         The recipe that made it.
+    element_counts
+        Atomic number -> training crystals that hold the element; empty in files of older releases.
     """
 
     elements: tuple[Annotated[int, Field(ge=1, lt=NUM_ELEMENTS)], ...]
@@ -58,6 +67,9 @@ class ModelCard:
     data: Mapping[str, str] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    element_counts: Mapping[Annotated[int, Field(ge=1, lt=NUM_ELEMENTS)], Annotated[int, Field(ge=0)]] = field(
+        default_factory=dict
+    )
 
 
 _CARD = TypeAdapter(ModelCard)
@@ -77,16 +89,25 @@ class LoadedModel:
         What the file states about its training.
     path
         The file; None for networks from memory.
+    intervals
+        Property -> how wide its 90 % interval is; empty for files of older releases, and without those properties of
+        which training had too few validation crystals.
     """
 
     name: str
     members: tuple[Network, ...]
     card: ModelCard
     path: Path | None = None
+    intervals: Mapping[str, IntervalRule] = field(default_factory=dict)
 
     @property
     def hypers(self) -> NetworkHypers:
         return self.members[0].hypers
+
+    @property
+    def ensemble_size(self) -> int:
+        """Predictions whose mean and spread are reported: of one network each, or of several heads of one network."""
+        return sum(member.hypers.ensemble_size for member in self.members)
 
     @property
     def device(self) -> torch.device:
@@ -94,8 +115,16 @@ class LoadedModel:
         return next(self.members[0].parameters()).device
 
 
-def save_model(members: Sequence[Network], path: str | Path, card: ModelCard, half: bool = False) -> None:
+def save_model(
+    members: Sequence[Network],
+    path: str | Path,
+    card: ModelCard,
+    half: bool = False,
+    intervals: Mapping[str, IntervalRule] | None = None,
+) -> None:
     """Write an ensemble (or one network) to a safetensors file, atomically; `half`: numbers of 16 instead of 32 bits.
+
+    `intervals`: of the properties, if they are known already; see `write_intervals`.
 
     Raises
     ------
@@ -115,9 +144,38 @@ def save_model(members: Sequence[Network], path: str | Path, card: ModelCard, ha
         "hypers": json.dumps([member.hypers.model_dump(mode="json") for member in members]),
         "units": json.dumps({name: PROPERTIES[name].unit for name in members[0].hypers.properties}),
         "card": json.dumps(vars(card)),
+        **({_INTERVALS: intervals_json(intervals)} if intervals else {}),
     }
     with atomic_write(path, "wb") as stream:
         stream.write(save_tensors(tensors, metadata))
+
+
+def write_intervals(path: str | Path, intervals: Mapping[str, IntervalRule]) -> None:
+    """Put intervals into the metadata of a model file in the place of those it had, atomically.
+
+    All else stays as it is, the tensors byte for byte: a safetensors file is the length of its header (8 bytes, little
+    endian), the header as JSON, and the tensors, whose places in the header count from its end.
+
+    Raises
+    ------
+    WeightsError
+        The file cannot be read or is no model.
+    OutputError
+        It cannot be written; the old one is untouched.
+    """
+    try:
+        with open(path, "rb") as stream:
+            size = int.from_bytes(stream.read(8), "little")
+            header = load_json(stream.read(min(size, MOST_HEADER)))
+            tensors = stream.read()
+        metadata = {key: value for key, value in header["__metadata__"].items() if key != _INTERVALS}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise WeightsError(f"{path} is no model file ({plain_reason(error)}); fetch or train it again") from error
+    header["__metadata__"] = metadata | ({_INTERVALS: intervals_json(intervals)} if intervals else {})
+    written = json.dumps(header, separators=(",", ":")).encode()
+    written += b" " * (-len(written) % 8)  # tensors begin at a multiple of 8 bytes
+    with atomic_write(path, "wb") as stream:
+        stream.write(len(written).to_bytes(8, "little") + written + tensors)
 
 
 def available_models() -> dict[str, Path]:
@@ -128,21 +186,25 @@ def available_models() -> dict[str, Path]:
 def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     """Load a model that ships with the package by name, or any model file by path.
 
+    The name of a model of an earlier release stands for the one that predicts its properties now.
+
     Raises
     ------
     WeightsError
         No such model; a truncated file; not a Voigt model; a format version that this release cannot read.
     """
-    path = available_models().get(str(name), Path(name))
+    shipped = available_models()
+    former = FORMER.get(str(name)) if not os.path.exists(name) else None
+    path = shipped.get(former or str(name), Path(name))
     if not os.path.isfile(path):  # a Path would raise for a name that is too long
         raise WeightsError(
             f"no model '{name}': neither a file nor one of the models that ship "
-            f"({', '.join(available_models()) or 'none in this installation'})"
+            f"({', '.join(shipped) or 'none in this installation'})"
         )
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
-            hypers, card = _described(path, metadata)
+            hypers, card, intervals = _described(path, metadata)
             shapes = {key: _shape(stream.get_slice(key)) for key in stream.keys()}  # noqa: SIM118 - not a dict
             members = []
             for k, entry in enumerate(hypers):
@@ -159,11 +221,13 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     except (SafetensorError, OSError) as error:
         reason = plain_reason(error)
         raise WeightsError(f"{path} is not a complete safetensors file ({reason}); fetch or train it again") from error
-    return LoadedModel(one_line(path.stem), tuple(members), card, path)
+    return LoadedModel(one_line(path.stem), tuple(members), card, path, intervals)
 
 
-def _described(path: Path, metadata: Mapping[str, str]) -> tuple[list[NetworkHypers], ModelCard]:
-    """Hyper-parameters of the members, and the card."""
+def _described(
+    path: Path, metadata: Mapping[str, str]
+) -> tuple[list[NetworkHypers], ModelCard, dict[str, IntervalRule]]:
+    """Hyper-parameters of the members, the card, and the intervals."""
     if metadata.get("format") != "voigt":
         raise WeightsError(f"{path} is not a Voigt model; train one with 'voigt train'")
     version = metadata.get("format_version", "none")
@@ -178,6 +242,7 @@ def _described(path: Path, metadata: Mapping[str, str]) -> tuple[list[NetworkHyp
             raise ValueError(f"hyper-parameters are no list of at most {MOST_MEMBERS} members")
         hypers: list[NetworkHypers] = [parse_hypers(entry) for entry in entries]
         card = _card(load_json(metadata["card"]))
+        intervals = parse_intervals(metadata.get(_INTERVALS, "{}"))
         labels = [*card.functionals, *(name for entry in hypers for name in entry.functionals)]
         if any(one_line(name) != name or len(name) > MOST_LETTERS for name in labels):
             raise ValueError("the name of a functional is no text of one line")
@@ -191,13 +256,14 @@ def _described(path: Path, metadata: Mapping[str, str]) -> tuple[list[NetworkHyp
     alike = {(entry.properties, entry.functionals, entry.cutoff, entry.neighbors) for entry in hypers}
     if len(alike) > 1:
         raise WeightsError(f"{path} joins networks that predict different things; train the members from one recipe")
-    return hypers, card
+    return hypers, card, intervals
 
 
 def _card(stored: Any) -> ModelCard:
     if not isinstance(stored, dict):
         raise TypeError("the card has no keys and values")
-    names = [field.name for field in fields(ModelCard)]
+    optional = {"element_counts"}  # younger than the format
+    names = [field.name for field in fields(ModelCard) if field.name not in optional or field.name in stored]
     return _CARD.validate_python({name: stored[name] for name in names})
 
 

@@ -1,4 +1,4 @@
-"""Places of the elements in the periodic table, as indices for embeddings."""
+"""Places of the elements in the periodic table, as indices for embeddings and as cells to draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from torch import Tensor, nn
 NUM_ELEMENTS = 119
 """Rows of an embedding indexed by atomic number (0 is unused)."""
 
+F_COLUMN = 2
+"""Of `table_layout`: the f block stands below the place it is taken from, right of group 2."""
+GAP = 0.5
+"""Cells between the main body and the f block."""
+
 _NOBLE = (2, 10, 18, 36, 54, 86, 118)
+_F_BLOCK = 3  # in the last column of `periodic_table`
 
 
 def periodic_table() -> NDArray[np.int64]:
@@ -36,6 +42,22 @@ def periodic_table() -> NDArray[np.int64]:
             group, block = 19, 3
         table[z] = group, period, block
     return table
+
+
+def table_layout() -> NDArray[np.float64]:
+    """Upper left corners of the cells of the 18-column form.
+
+    Lanthanum to ytterbium and actinium to nobelium stand below the rest; lutetium and lawrencium are in group 3.
+    Returns (119, 2) column and row, in cells from the upper left; row 0 of the array (no element) is NaN.
+    """
+    group, period, block = periodic_table().T
+    places = np.stack([group - 1.0, period - 1.0], axis=1)
+    for row in (6, 7):
+        inner = np.flatnonzero((block == _F_BLOCK) & (period == row))
+        places[inner, 0] = F_COLUMN + np.arange(len(inner))
+        places[inner, 1] = row + 1 + GAP
+    places[0] = np.nan
+    return places
 
 
 class ElementEmbedding(nn.Module):

@@ -35,6 +35,11 @@ class NetworkHypers(BaseModel):
         return None
 
     @property
+    def ensemble_size(self) -> int:
+        """How many members of an ensemble one network stands for."""
+        return 1
+
+    @property
     def uses_rotations(self) -> bool:
         """Whether the network needs the operations that map representatives onto the other atoms of their orbits."""
         return True

@@ -37,6 +37,10 @@ class Network(nn.Module):
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
         return self.forward_raw(batch)[1]
 
+    def forward_members(self, batch: CrystalBatch) -> list[tuple[Outputs, Outputs]]:
+        """`forward_raw` of each member of the ensemble that the network stands for; most stand for themselves alone."""
+        return [self.forward_raw(batch)]
+
     def training_pass(self, batch: CrystalBatch) -> tuple[Outputs, Outputs]:
         """Outputs, and losses that the method adds to those of the properties, by name and already weighted."""
         return self(batch), {}

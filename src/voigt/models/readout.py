@@ -34,6 +34,8 @@ class Readout(nn.Module):
     scale
         What the output before bias and reference is multiplied by: the standard deviation of the training labels less
         their reference, not trained; None: one.
+    heads
+        Tensors that it gives of each atom, one for each member of an ensemble that it stands for.
     positive_only
         Whether labels of zero say nothing to this readout (the size of a gap, where another one tells metals).
     """
@@ -46,16 +48,16 @@ class Readout(nn.Module):
     bias: nn.Parameter
     reference: nn.Embedding | None
 
-    def __init__(self, prop: Property, reference: bool) -> None:
+    def __init__(self, prop: Property, reference: bool, heads: int = 1) -> None:
         super().__init__()
-        self.scale = None
+        self.scale, self.heads = None, heads
         basis = cartesian_basis(prop.formula)
         self.rank, self.shape = prop.rank, prop.shape
         self.kinds = basis.irreps
         self.register_buffer("basis", torch.tensor(basis.matrix), False)
         sizes = [dimension(kind) for kind in self.kinds]
         self.scalar_rows = [sum(sizes[:k]) for k, kind in enumerate(self.kinds) if kind == "0e"]
-        self.reference = nn.Embedding(NUM_ELEMENTS, self.kinds.count("0e")) if reference else None
+        self.reference = nn.Embedding(NUM_ELEMENTS, heads * self.kinds.count("0e")) if reference else None
         if self.reference is not None:
             nn.init.zeros_(self.reference.weight)
 

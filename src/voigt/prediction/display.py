@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MOST_NAMES, MOST_WORDS, MOST_ROWS = 3, 96, 20
 """Properties and characters of a sentence in a summary, rows of a table."""
+INTERVAL = "± (90 %)"
 PAIRS = tuple(a + b for a in "xyz" for b in "xyz")
 
 
@@ -51,6 +52,10 @@ def html_tables(prediction: Prediction) -> str:
         title = f"{prop.meaning}{', ' + _unit(name) if _unit(name) else ''}"
         parts.append(f"<p>{escape(name)}: {escape(title)}; {escape(_origin(prediction, name))}</p>")
         parts.append(_table(*_rows(prediction, prop, stored(prop, value))))
+        if prop.per == "crystal" and name in prediction.interval:
+            what = ", Frobenius norm of the error" if prop.rank else ""
+            width = f"{_digits(float(prediction.interval[name]))} {_unit(name)}".strip()
+            parts.append(f"<p>{INTERVAL}{what}: {escape(width)}</p>")
     for name, sheet in prediction.sheets.items():
         parts.append(f"<p>{escape(name)} of the layers without vacuum, {sheet.thickness:.2f} Angstrom thick</p>")
         parts.append(_table(("", "x", "y", "z"), _matrix("xyz", sheet.permittivity)))
@@ -66,8 +71,13 @@ def _rows(
     if prop.per == "atom":
         chosen = np.unique(prediction.symmetry.orbits, return_index=True)[1].tolist()
         symbols = prediction.atoms.get_chemical_symbols()
-        rows = [[str(k), symbols[k], *map(_fixed, np.ravel(value[k]))] for k in sorted(chosen)[:MOST_ROWS]]
-        return ("atom", "element", *PAIRS), rows
+        widths = prediction.interval.get(prop.name)
+        shown = sorted(chosen)[:MOST_ROWS]
+        rows = [[str(k), symbols[k], *map(_fixed, np.ravel(value[k]))] for k in shown]
+        if widths is None:
+            return ("atom", "element", *PAIRS), rows
+        rows = [[*row, _fixed(widths[k])] for k, row in zip(shown, rows, strict=True)]
+        return ("atom", "element", *PAIRS, INTERVAL), rows
     if value.ndim == 0:
         return ("",), [[_fixed(float(value))]]
     labels = [("x", "y", "z") if length == 3 else VOIGT for length in value.shape]
@@ -102,6 +112,9 @@ def _range(prediction: Prediction, name: str) -> str:
         what = f"principal values {', '.join(map(_digits, principal))}{unit}"
     else:
         what = f"largest component {_digits(np.abs(stored(PROPERTIES[name], value)).max())}{unit}"
+    if name in prediction.interval:
+        low, high = (_digits(limit) for limit in (prediction.interval[name].min(), prediction.interval[name].max()))
+        what += f", ± {low if low == high else f'{low} to {high}'} (90 %)"
     return f"{name}: {what}; {_origin(prediction, name)}"
 
 

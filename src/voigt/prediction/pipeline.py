@@ -16,6 +16,7 @@ from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack,
 from voigt.models.checkpoint import LoadedModel
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
+from voigt.prediction.intervals import intervals_of
 from voigt.prediction.result import Prediction, Settings, charge_of
 from voigt.prediction.training_range import load_range, relative_spread, unlike_training
 from voigt.structures import InputStructure
@@ -238,7 +239,7 @@ class _Output:
 
 def _ensemble(model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool) -> _Output:
     with torch.no_grad():
-        outputs = [member.forward_raw(batch) for member in model.members]
+        outputs = [output for member in model.members for output in member.forward_members(batch)]
     result = _Output({}, {}, {}, {})
     for name in names:
         raw = torch.stack([before[name] for before, _ in outputs]).cpu().double()
@@ -294,7 +295,7 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
             members[name] = member_values.numpy()
     charges = output.raw.get("born_charges")
     functional = settings.functional or next(iter(functionals_of(model)), None)
-    return Prediction(
+    prediction = Prediction(
         id=entry.structure.id,
         atoms=entry.structure.atoms,
         values=values,
@@ -310,6 +311,8 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
         notes=notes,
         members=members,
     )
+    # Rules are fitted to what is delivered with all corrections.
+    return replace(prediction, interval=intervals_of(prediction, model.intervals)) if settings.sum_rule else prediction
 
 
 def _unlike_training(model: LoadedModel, entry: Prepared, output: _Output, settings: Settings) -> tuple[Note, ...]:

@@ -20,7 +20,8 @@ def record(prediction: Prediction) -> dict[str, Any]:
     """One crystal as dictionaries, lists, numbers and text.
 
     Tensors are nested lists in the axes of `cell`; each property states unit, meaning of its indices and layout. `raw`
-    is the prediction before sum rule and symmetry projection, `spread` the standard deviation over an ensemble.
+    is the prediction before sum rule and symmetry projection, `spread` the standard deviation over an ensemble,
+    `interval` the half-width of the 90 % interval, a number or one for each atom, null where it is not known.
     `models` and `functionals` say for each property who predicted it, and for which functional. What is not finite
     becomes null.
     """
@@ -54,6 +55,7 @@ def _property(prediction: Prediction, prop: Property) -> dict[str, Any]:
         "value": plain(stored(prop, prediction.values[name])),
         "raw": plain(stored(prop, prediction.raw[name])),
         "spread": plain(stored(prop, prediction.spread[name])) if name in prediction.spread else None,
+        "interval": plain(prediction.interval[name]) if name in prediction.interval else None,
         "symmetry_residual": prediction.residual.get(name),
     }
 

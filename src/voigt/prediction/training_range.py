@@ -18,13 +18,14 @@ from voigt.files import atomic_write
 from voigt.graphs import CrystalGraph
 from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
+from voigt.tensors.properties import PROPERTIES
 
 SUFFIX = ".range.json"
 """Of the file beside a model file."""
-NEAR, AGREED = 0.985, 0.99
-"""Share of the validation crystals that count as near by their structure, and by each property's spread."""
-TAIL = 0.025
-"""Share of the atoms beyond two widths, on each side."""
+FLAGGED = 0.015
+"""Share of the validation crystals that are called far, in equal parts by structure and by each property's spread."""
+TAIL = 0.005
+"""Share of the atoms beyond two widths, on each side: where the atoms of an element end, not where most of them are."""
 WIDTH = 2.5
 """Angstrom: a neighbor at this distance adds 1/e to the density around an atom."""
 FAR, EMPTY = 5.0, 1e-3
@@ -51,7 +52,7 @@ class TrainingRange:
     distance
         Largest distance from the medians, in widths, of a near crystal.
     spread
-        Property per crystal -> largest norm of the ensemble's standard deviation over that of the tensor.
+        Tensor per crystal -> largest norm of the ensemble's standard deviation over that of the tensor.
     """
 
     elements: Mapping[str, Row]
@@ -74,10 +75,19 @@ def surroundings(graph: CrystalGraph) -> NDArray[np.float64]:
 
 def distances(graph: CrystalGraph, known: TrainingRange) -> NDArray[np.float64]:
     """(n_orbits, 2): how many widths bond and density of each representative are from the medians of its element."""
-    symbols = [chemical_symbols[z] for z in graph.numbers.numpy()[graph.representative.numpy()].tolist()]
+    return _in_widths(surroundings(graph), _elements(graph), known)
+
+
+def _in_widths(values: NDArray[np.float64], elements: NDArray[np.int64], known: TrainingRange) -> NDArray[np.float64]:
+    symbols = [chemical_symbols[z] for z in elements.tolist()]
     table = np.array([known.elements.get(symbol, known.others) for symbol in symbols]).reshape(-1, 2, 3)
-    excess = surroundings(graph) - table[:, :, 0]
+    excess = values - table[:, :, 0]
     return np.asarray(np.where(excess < 0, -excess / table[:, :, 1], excess / table[:, :, 2]))
+
+
+def _elements(graph: CrystalGraph) -> NDArray[np.int64]:
+    """(n_orbits,) atomic numbers."""
+    return np.asarray(graph.numbers.numpy()[graph.representative.numpy()])
 
 
 def unlike_training(
@@ -122,7 +132,8 @@ def measure_range(
     Parameters
     ----------
     train, validation
-        Graphs of crystals with the model's cutoff; those of the validation part set what is near.
+        Graphs of crystals with the model's cutoff; those of the validation part set what is near, or those of training
+        if there are none.
     spreads
         Property per crystal -> `relative_spread` of crystals that were not in training; empty for one network.
     """
@@ -130,7 +141,7 @@ def measure_range(
     numbers: list[NDArray[np.int64]] = []
     for graph in train:
         rows.append(surroundings(graph))
-        numbers.append(graph.numbers.numpy()[graph.representative.numpy()])
+        numbers.append(_elements(graph))
     values, elements = np.concatenate(rows), np.concatenate(numbers)
     everything = _quantiles(values)
     table = {}
@@ -142,8 +153,13 @@ def measure_range(
         widths = np.sqrt(share * quantiles[1:] ** 2 + (1 - share) * everything[1:] ** 2)
         table[chemical_symbols[z]] = _row(np.concatenate([median[None], widths]))
     known = TrainingRange(table, _row(everything), 0.0, {})
-    farthest = np.quantile([distances(graph, known).max() for graph in validation], NEAR)
-    limits = {name: round(float(np.quantile(entries, AGREED)), 5) for name, entries in spreads.items()}
+    # A scalar may be zero, where its relative spread says nothing. Structure and spreads single out different crystals:
+    # their shares add up.
+    judged = {name: entries for name, entries in spreads.items() if PROPERTIES[name].rank > 0}
+    near = 1 - FLAGGED / (1 + len(judged))
+    crystals = [(surroundings(graph), _elements(graph)) for graph in validation] or zip(rows, numbers, strict=True)
+    farthest = np.quantile([_in_widths(*crystal, known).max() for crystal in crystals], near)
+    limits = {name: round(float(np.quantile(entries, near)), 5) for name, entries in judged.items()}
     return TrainingRange(table, known.others, round(float(farthest), 3), limits)
 
 

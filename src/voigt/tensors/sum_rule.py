@@ -42,7 +42,7 @@ def acoustic_sum_rule(
     Parameters
     ----------
     z
-        (N, 3, 3) Born charges of the atoms of all crystals, unit e.
+        (N, 3, 3) Born charges of the atoms of all crystals, unit e; with axes between, (N, ..., 3, 3), several sets.
     atom_crystal
         (N,) int64 index of each atom's crystal.
     num_crystals
@@ -56,7 +56,7 @@ def acoustic_sum_rule(
     Returns
     -------
     Tensor
-        (N, 3, 3), whose sum over each crystal is Q times the identity.
+        Shaped as `z`, whose sum over each crystal is Q times the identity.
 
     Examples
     --------
@@ -67,9 +67,10 @@ def acoustic_sum_rule(
     # A rigid shift of a neutral crystal makes no polarization; one of charge Q moves Q along: sum_j Z_j = Q 1.
     excess = charge_drift(z, atom_crystal, num_crystals)
     if total_charge is not None:
-        excess = excess - total_charge.to(z)[:, None, None] * torch.eye(3, dtype=z.dtype, device=z.device)
+        identity = torch.eye(3, dtype=z.dtype, device=z.device)
+        excess = excess - total_charge.to(z).view(-1, *[1] * (z.ndim - 1)) * identity
     shares = _normalized(z.new_ones(z.shape[0]) if weights is None else weights.to(z), atom_crystal, num_crystals)
-    return z - shares[:, None, None] * excess[atom_crystal]
+    return z - shares.view(-1, *[1] * (z.ndim - 1)) * excess[atom_crystal]
 
 
 def _normalized(weights: torch.Tensor, atom_crystal: torch.Tensor, num_crystals: int) -> torch.Tensor:

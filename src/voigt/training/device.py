@@ -28,15 +28,17 @@ from voigt.files import atomic_write
 from voigt.graphs import pack
 from voigt.models.checkpoint import load_model, save_model
 from voigt.models.network import Network
+from voigt.training.card import model_card
 from voigt.training.checkpoints import checkpoint_bytes, read_checkpoint
 from voigt.training.datamodule import CrystalDataModule, ShuffledBatches, TrainingData, check_parts, read_data
 from voigt.training.ensemble import join_models, member_recipe
 from voigt.training.module import Sums, add_validation, learning_rate, validation_figures
 from voigt.training.recipe import Recipe
 from voigt.training.resident import ResidentGraphs, batch_shapes, fitting
-from voigt.training.run import TrainingResult, delivered, model_card, run_description
+from voigt.training.run import TrainingResult, delivered, run_description
 from voigt.training.start import initial_network
 from voigt.training.steps import RecordedSteps, Stepper
+from voigt.training.teacher import taught
 
 log = logging.getLogger("voigt.training")
 
@@ -143,11 +145,12 @@ class _Loop:
         module = CrystalDataModule(recipe, data)
         log.info("%d training, %d validation crystals", len(module.train_graphs), len(module.val_graphs))
         network = initial_network(recipe, module.train_graphs).to(device).train()
+        train_graphs = taught(module.train_graphs, recipe, device)
         if recipe.compile:
             network.compile_products()
         functionals = recipe.model.functionals
         self.recipe, self.network, self.device, self.seconds = recipe, network, device, seconds
-        self.train = ResidentGraphs(module.train_graphs, functionals, device)
+        self.train = ResidentGraphs(train_graphs, functionals, device)
         self.val = ResidentGraphs(module.val_graphs, functionals, device)
         self.stepper = Stepper(recipe, network)
         self.progress = _Progress()

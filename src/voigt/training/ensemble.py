@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from voigt.errors import RecipeError
@@ -64,7 +64,13 @@ def join_models(files: Sequence[str | Path], path: str | Path) -> Path:
         data=first.card.data,
         metrics={key: sum(entry.card.metrics[key] for entry in loaded) / len(loaded) for key in sorted(keys)},
         recipe=first.card.recipe,
+        element_counts=_least_counts([entry.card.element_counts for entry in loaded]),
     )
     members = [member for entry in loaded for member in entry.members]
     save_model(members, path, card, first.card.recipe.get("stored_precision") == "16")
     return Path(path)
+
+
+def _least_counts(counts: Sequence[Mapping[int, int]]) -> dict[int, int]:
+    """Training crystals of each element that every member has seen at least; empty if a file does not say."""
+    return {z: min(entry[z] for entry in counts) for z in sorted(set.intersection(*map(set, counts)))}

@@ -28,7 +28,7 @@ _ALWAYS = set(FIELDS) - {"rotation", "frames", "operations", "lattice"}
 def label_tensor(prop: Property, label: Label, num_atoms: int, dtype: torch.dtype) -> Tensor:
     """A label as a target of a graph, (n_atoms, ...) or (1, ...); NaN if there is none."""
     shape = (num_atoms if prop.per == "atom" else 1, *prop.shape)
-    if label is None:
+    if label is None or (np.ndim(label) == 0 and np.isnan(label)):  # NaN: tables, of tensors too
         return torch.full(shape, torch.nan, dtype=dtype)
     return torch.as_tensor(np.asarray(label, dtype=np.float64)).view(shape).to(dtype)
 

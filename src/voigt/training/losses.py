@@ -72,10 +72,32 @@ def _logarithmic(predicted: Tensor, label: Tensor, settings: TargetSettings) -> 
     return result
 
 
+def heads_loss(predicted: Tensor, label: Tensor, settings: TargetSettings) -> Tensor:
+    """Loss of a network with several heads: their mean against the label, each against its teacher.
+
+    Parameters
+    ----------
+    predicted
+        (n, heads, 3, ..., 3).
+    label
+        (n, 1 + heads, 3, ..., 3): the label, then what the members of the teacher say; NaN where absent.
+    settings
+        Kind of loss, scale, delta.
+    """
+    learned = tensor_loss(predicted.mean(dim=1), label[:, 0], settings)
+    taught = tensor_loss(predicted.flatten(0, 1), label[:, 1:].flatten(0, 1), settings)
+    return learned + taught
+
+
 def total_loss(
     predicted: Mapping[str, Tensor], labels: Mapping[str, Tensor], targets: Mapping[str, TargetSettings]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted sum over properties, and each property's own loss."""
-    parts = {name: tensor_loss(predicted[name], labels[name], settings) for name, settings in targets.items()}
+    parts = {
+        name: (tensor_loss if predicted[name].shape == labels[name].shape else heads_loss)(
+            predicted[name], labels[name], settings
+        )
+        for name, settings in targets.items()
+    }
     total = torch.stack([settings.weight * parts[name] for name, settings in targets.items()]).sum()
     return total, parts

@@ -33,7 +33,9 @@ class DataSource(_Section):
     where: str | None = Field(None, description="Keep crystals whose info key of this name is true: closed_shell.")
     functional: str | None = Field(None, description="Functional of crystals that state none.")
     targets: tuple[str, ...] | None = Field(
-        None, description="Which of the recipe's targets this file has; by default all of them."
+        None,
+        description="Which of the recipe's targets this file has; by default all of them. None of them ([]): crystals "
+        "of its training part for the `teacher` to label.",
     )
     having: str | None = Field(None, description="Keep crystals that have a label of this one of the targets.")
     max_atoms: Count | None = Field(None, ge=1, description="Leave out crystals with more atoms.")
@@ -124,6 +126,11 @@ class Recipe(_Section):
         description="symprec (Angstrom) of the symmetry that reduces the graphs; null: all atoms get messages.",
     )
     finetune: str | None = Field(None, description="Model file or shipped model to start from.")
+    teacher: str | None = Field(
+        None,
+        description="Model file or shipped model, an ensemble of as many members as `model.members`: the heads learn "
+        "what its members say of crystals without any label (data with `targets: []`).",
+    )
     member: Count = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
     seed: Count = Field(0, ge=0, description="Seed of initial weights and of the order of crystals.")
     precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
@@ -212,6 +219,10 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
             f"{source}: targets ({', '.join(recipe.targets)}) and model.properties "
             f"({', '.join(recipe.model.properties)}) must name the same properties"
         )
+    if (recipe.teacher is None) != (recipe.model.ensemble_size == 1):
+        raise RecipeError(f"{source}: a teacher and model.members above 1 need each other")
+    if recipe.teacher is None and any(file.targets == () for file in recipe.data):
+        raise RecipeError(f"{source}: a file without targets needs a teacher")
     strange = [file.having for file in recipe.data if file.having not in (None, *(file.targets or recipe.targets))]
     if strange:
         raise RecipeError(f"{source}: having: {', '.join(map(str, strange))} is none of the targets of its file")

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from voigt.errors import OutputError, RecipeError, VoigtError, WeightsError
-from voigt.models.checkpoint import ModelCard, load_model, save_model
+from voigt.models.checkpoint import load_model, save_model
 from voigt.models.methods import build_network
 from voigt.models.network import Network
 from voigt.training.callbacks import (
@@ -31,11 +31,13 @@ from voigt.training.callbacks import (
     RunRecord,
     progress_callbacks,
 )
+from voigt.training.card import model_card
 from voigt.training.checkpoints import read_checkpoint
 from voigt.training.datamodule import CrystalDataModule, TrainingData, check_parts, read_data
 from voigt.training.module import TrainingModule
 from voigt.training.recipe import Recipe
 from voigt.training.start import initial_network
+from voigt.training.teacher import taught
 
 log = logging.getLogger("voigt.training")
 
@@ -139,6 +141,7 @@ def _trained(
     """The network of the best validation and the figures of that moment."""
     module_data = CrystalDataModule(recipe, data)
     network = initial_network(recipe, module_data.train_graphs)
+    module_data.train_graphs = taught(module_data.train_graphs, recipe, torch.device("cpu"))
     if recipe.compile:
         network.compile_products()
     per_pass = max(len(module_data.train_graphs) // recipe.batch_size, 1)
@@ -293,14 +296,3 @@ def _kept_interrupt_handler() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, handler)
-
-
-def model_card(recipe: Recipe, data: TrainingData, metrics: dict[str, float]) -> ModelCard:
-    """What the model file says of its training."""
-    return ModelCard(
-        elements=data.elements("train"),
-        functionals=recipe.model.functionals or data.functionals("train"),
-        data=data.digests,
-        metrics=metrics,
-        recipe=recipe.model_dump(mode="json", exclude={"data_root", "graph_store"}),
-    )

@@ -49,7 +49,8 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
         if trunks[0] is None or trunks[1] is None:
             raise RecipeError(f"{recipe.finetune} is of method {given.method}, the recipe of {hypers.method}")
         given, hypers, parts = trunks[0].hypers, trunks[1].hypers, (trunks[0], trunks[1])
-    free = {"properties", "sum_rule", "frame"} | (set() if trunks[1] is None else {"functionals", "method"})
+    free = {"properties", "sum_rule", "frame", "members", "ionic"}
+    free |= set() if trunks[1] is None else {"functionals", "method"}
     old, new = given.model_dump(), hypers.model_dump()
     changed = [key for key in new if key in old and old[key] != new[key] and key not in free]
     if changed:
@@ -60,9 +61,18 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
         for name, value in parts[0].named_parameters():
             by_name = trunks[0] is not None and name.endswith("functional.weight")
             if name in parameters and not by_name:
-                parameters[name].copy_(value)
+                _fill(parameters[name], value)
         if trunks[0] is not None and trunks[1] is not None:
             _copy_functionals(trunks[0], trunks[1])
+
+
+def _fill(parameter: Tensor, value: Tensor) -> None:
+    """Copy a trained value; every head of a readout starts from the only one of the trained model."""
+    if parameter.ndim == value.ndim and parameter.shape != value.shape:  # references: heads run fastest
+        value = value.repeat_interleave(parameter.shape[-1] // value.shape[-1], dim=-1)
+    elif parameter.ndim > value.ndim:
+        value = value[..., None]
+    parameter.copy_(value.expand_as(parameter))
 
 
 def _copy_functionals(source: Trunk, network: Trunk) -> None:
@@ -96,21 +106,27 @@ def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:
         scalars = readout.scalar_components(fitted)
         with torch.no_grad():
             readout.weight.mul_(0.1)
-            readout.bias.copy_(scalars.mean(dim=0))
+            readout.bias.copy_(_for_heads(scalars.mean(dim=0), readout.heads).view_as(readout.bias))
             if readout.reference is None:
                 continue
             rows = readout.reference.num_embeddings
             if prop.per == "atom":
                 numbers = torch.cat(all_numbers(graphs))[present]
-                readout.reference.weight.copy_(_element_means(scalars, numbers, rows))
+                readout.reference.weight.copy_(_for_heads(_element_means(scalars, numbers, rows), readout.heads))
                 readout.bias.zero_()
             else:
                 chosen = [z for z, has in zip(all_numbers(graphs), present.tolist(), strict=True) if has]
                 fractions = _fractions(chosen, rows)
-                readout.reference.weight.copy_(_composition_fit(scalars - scalars.mean(dim=0), fractions))
-                scalars = scalars - (fractions @ readout.reference.weight.double()).to(scalars)
+                fitted = _composition_fit(scalars - scalars.mean(dim=0), fractions)
+                readout.reference.weight.copy_(_for_heads(fitted, readout.heads))
+                scalars = scalars - (fractions @ fitted.double()).to(scalars)
             if readout.scale is not None:
                 readout.scale.copy_(scalars.std(correction=0).clamp(min=1e-6))
+
+
+def _for_heads(values: Tensor, heads: int) -> Tensor:
+    """(..., components) -> (..., components x heads), the same for all heads."""
+    return values.repeat_interleave(heads, dim=-1)
 
 
 def _fractions(numbers: Sequence[Tensor], rows: int) -> Tensor:

@@ -17,7 +17,7 @@ from voigt.text import csv_cell
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
 
-_ATOM = ("id", "atom", "element", *(f"Z{field}{displacement}" for field in "123" for displacement in "123"))
+_ATOM = ("id", "atom", "element", *(f"Z{field}{displacement}" for field in "123" for displacement in "123"), "interval")
 _CRYSTAL = ("id", "formula", "space_group", "atoms")
 
 
@@ -26,10 +26,11 @@ def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: S
 
     An id that a spreadsheet would take for a formula begins with an apostrophe, see `voigt.text.csv_cell`.
 
-    Atoms: id, index from 0, element, Z11, Z12, ... Z33 in e. The first digit is the field (polarization), the second
-    the displacement, in the Cartesian axes of the input. Crystals: id, reduced formula, number of the space group,
-    number of atoms, and every component of every property, named band_gap, eps_inf_xz, piezo_total_y_zx (row y, column
-    zx), elastic_xx_yz. Where one of several models failed, atoms have no rows, crystals empty places.
+    Atoms: id, index from 0, element, Z11, Z12, ... Z33 and the half-width of the 90 % interval in e (empty where it is
+    not known). The first digit is the field (polarization), the second the displacement, in the Cartesian axes of the
+    input. Crystals: id, reduced formula, number of the space group, number of atoms, and every component of every
+    property, named band_gap, eps_inf_xz, piezo_total_y_zx (row y, column zx), elastic_xx_yz, then its half-width,
+    eps_inf_interval. Where one of several models failed, atoms have no rows, crystals empty places.
     """
     remaining = iter(predictions)
     first = list(islice(remaining, 1))
@@ -50,23 +51,27 @@ def write_csv(predictions: Iterable[Prediction], path: str | Path, properties: S
 
 def _atoms(prediction: Prediction) -> Iterator[list[object]]:
     charges = prediction.values["born_charges"].reshape(-1, 9)
+    widths = prediction.interval.get("born_charges")
     for index, (symbol, tensor) in enumerate(zip(prediction.atoms.symbols, charges, strict=True)):
-        yield [csv_cell(prediction.id), index, symbol, *(f"{value:.8f}" for value in tensor)]
+        width = "" if widths is None else f"{widths[index]:.8f}"
+        yield [csv_cell(prediction.id), index, symbol, *(f"{value:.8f}" for value in tensor), width]
 
 
 def _crystal(prediction: Prediction, columns: Mapping[str, Sequence[str]]) -> list[object]:
     atoms = prediction.atoms
     cells: list[object] = [csv_cell(prediction.id), reduced_formula(atoms), prediction.symmetry.number, len(atoms)]
     for name, titles in columns.items():
-        value = prediction.values.get(name)
-        cells += [""] * len(titles) if value is None else [f"{x:.8g}" for x in flat(PROPERTIES[name], value)]
+        value, width = prediction.values.get(name), prediction.interval.get(name)
+        numbers = [""] * (len(titles) - 1) if value is None else [f"{x:.8g}" for x in flat(PROPERTIES[name], value)]
+        cells += [*numbers, "" if width is None else f"{float(width):.8g}"]
     return cells
 
 
 def _columns(prop: Property) -> list[str]:
-    """A scalar has its name, a tensor its name with the indices of each component."""
+    """A scalar has its name, a tensor its name with the indices of each component; then comes the half-width."""
+    interval = f"{prop.name}_interval"
     if prop.rank == 0:
-        return [prop.name]
+        return [prop.name, interval]
     rows, across = headings(prop)
     between = "" if prop.rank == 2 else "_"
-    return [f"{prop.name}_{row}{between}{column}" for row in rows for column in across]
+    return [*(f"{prop.name}_{row}{between}{column}" for row in rows for column in across), interval]

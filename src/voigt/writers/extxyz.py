@@ -22,9 +22,10 @@ def annotated(prediction: Prediction) -> ase.Atoms:
 
     Arrays, info and calculator results of the input stay. Added are `born_charges` (9 columns, row-major) and other
     tensors (info, row-major; piezo 3x6 and elastic 6x6 in Voigt order xx yy zz yz zx xy), `<property>_spread` (one
-    Frobenius norm per atom or crystal), `id` where the frame had none, `voigt_model` and `voigt_functional`, or
-    `<property>_model` and `<property>_functional` where properties differ in them. A key that the frame already has,
-    such as a label of the same property, is kept as `<key>_input`.
+    Frobenius norm per atom or crystal), `<property>_interval` (half-width of the 90 % interval, per atom or crystal),
+    `id` where the frame had none, `voigt_model` and `voigt_functional`, or `<property>_model` and
+    `<property>_functional` where properties differ in them. A key that the frame already has, such as a label of the
+    same property, is kept as `<key>_input`.
     """
     atoms: ase.Atoms = prediction.atoms.copy()
     _keep_results(prediction.atoms, atoms)
@@ -45,6 +46,9 @@ def annotated(prediction: Prediction) -> ase.Atoms:
         if name in prediction.spread:
             spread = norm(prop, prediction.spread[name])
             _set(home, f"{name}_spread", spread if spread.ndim else float(spread))
+        if name in prediction.interval:
+            interval = prediction.interval[name]
+            _set(home, f"{name}_interval", interval if interval.ndim else float(interval))
     for key, array in atoms.arrays.items():
         if array.ndim > 2:  # extended XYZ has columns, no tensors
             atoms.arrays[key] = array.reshape(len(array), -1)

@@ -33,6 +33,8 @@ def row(prediction: Prediction) -> dict[str, Any]:
         columns[f"{name}_model"] = prediction.models[name]
         columns[f"{name}_functional"] = prediction.functionals[name]
         columns[f"{name}_spread"] = None if spread is None else float(norm(prop, spread).mean())
+        interval = prediction.interval.get(name)
+        columns[f"{name}_interval"] = None if interval is None else float(interval.max())
     columns["warnings"] = list(prediction.warnings)
     return columns
 
@@ -42,8 +44,9 @@ def write_parquet(predictions: Iterable[Prediction], path: str | Path, propertie
 
     Columns: id, formula, spacegroup (number); for every property its components as list<double> (row-major, atoms in
     the order of the input, Voigt order xx yy zz yz zx xy for piezo and elastic; scalars as double), `<property>_model`,
-    `<property>_functional` and `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one
-    network; warnings as list<string>. Columns are those of `properties`, or else of the first crystal; a crystal that
+    `<property>_functional`, `<property>_spread`, the Frobenius norm over an ensemble (mean over atoms), null for one
+    network, and `<property>_interval`, the half-width of the 90 % interval (largest of the atoms), null where it is not
+    known; warnings as list<string>. Columns are those of `properties`, or else of the first crystal; a crystal that
     lacks a property has nulls.
     """
     import pyarrow as pa
@@ -82,4 +85,5 @@ def property_fields(name: str) -> list[Any]:
         pa.field(name, kind, metadata={"unit": prop.unit, "meaning": prop.meaning}),
         *(pa.field(f"{name}_{text}", pa.string()) for text in ("model", "functional")),
         pa.field(f"{name}_spread", pa.float64(), metadata={"unit": prop.unit}),
+        pa.field(f"{name}_interval", pa.float64(), metadata={"unit": prop.unit}),
     ]

@@ -35,6 +35,7 @@ _ORDERS = {
 _CENTERING = {"P": 1, "A": 2, "B": 2, "C": 2, "I": 2, "R": 3, "F": 4}
 _HEADER, _TITLE, _NOTE, _INDEPENDENT = "bold", "underline", "dim", "bold"
 _ZERO = "·"
+_INTERVAL = "± (90 %)"
 # Fraction of a tensor's norm below which an entry counts as zero: the axes of a cell whose lattice vectors were rounded
 # in its file are turned by as much.
 _TURNED = 1e-3
@@ -157,7 +158,16 @@ def _notes(prediction: Prediction, prop: Property, all_atoms: bool) -> list[str]
         else:
             spread = float(norm(prop, prediction.spread[prop.name]))
             notes.append(f"spread over the ensemble (Frobenius norm): {spread:.3f}")
+    if prop.name in prediction.interval:
+        notes.append(_interval_note(prop, prediction.interval[prop.name]))
     return notes
+
+
+def _interval_note(prop: Property, interval: NDArray[np.float64]) -> str:
+    if prop.per == "atom":
+        return f"{_INTERVAL}: Frobenius norm of the error"
+    unit = "" if prop.unit == "1" else f" {prop.unit}"
+    return f"{_INTERVAL}{', Frobenius norm of the error' if prop.rank else ''}: {float(interval):.3f}{unit}"
 
 
 def _derived(prop: Property, tensor: NDArray[np.float64]) -> list[str]:
@@ -205,12 +215,20 @@ def _atom_rows(prediction: Prediction, prop: Property, value: NDArray[np.float64
     labels = site_labels(symmetry)
     spread = prediction.spread.get(prop.name)
     norms = None if spread is None else norm(prop, spread)
+    columns = {"spread": norms, _INTERVAL: prediction.interval.get(prop.name)}
+    more = {title: column for title, column in columns.items() if column is not None}
     width = max(4, len(str(count)))
-    rows = [f"{'atom':>{width}}  {'el':2}  {'site':5}" + _cells(_COMPONENTS) + _cells(["spread"] * (norms is not None))]
+    heads = "".join(f"{title:>{_wide(title)}}" for title in more)
+    rows = [f"{'atom':>{width}}  {'el':2}  {'site':5}" + _cells(_COMPONENTS) + heads]
     for index in chosen:
         row = f"{index:>{width}}  {symbols[index]:2}  {labels[index]:5}" + _numbers(value[index].reshape(-1))
-        rows.append(row + (_numbers(norms[index : index + 1]) if norms is not None else ""))
+        rows.append(row + "".join(f"{float(column[index]):{_wide(title)}.3f}" for title, column in more.items()))
     return [((row, ""),) for row in rows]
+
+
+def _wide(title: str) -> int:
+    """Characters of a column: those of a number, or its title and what parts it from the column before."""
+    return max(9, len(title) + 2)
 
 
 def _crystal_rows(prop: Property, value: NDArray[np.float64], pattern: Pattern | None, terminal: bool) -> list[Line]:

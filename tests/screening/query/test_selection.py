@@ -66,8 +66,10 @@ def test_filtered_and_ranked_as_row_by_row(rows: list[dict[str, Any]], parts: li
     np.testing.assert_allclose(found.column("band_gap"), [gap(row) for row in passing[:40]])
     spreads = [row.get("band_gap_spread") for row in passing[:40]]
     np.testing.assert_array_equal(found.column("band_gap_spread"), np.array(spreads, dtype=float))
-    assert found.names == ("eps_total", "eps_total_spread", "band_gap", "band_gap_spread")
-    assert found.units == ("1", "1", "eV", "eV")
+    assert found.names == (
+        "eps_total", "eps_total_spread", "eps_total_interval", "band_gap", "band_gap_spread", "band_gap_interval"
+    )
+    assert found.units == ("1", "1", "1", "eV", "eV", "eV")
     assert (found.looked_at, found.passed) == (COUNT, len(passing))
     assert found.where == "eps_total > 15 and band_gap > 1.5"
     assert found.ranked_by == "eps_total * band_gap"
@@ -154,7 +156,7 @@ def test_shown_and_elements(rows: list[dict[str, Any]], parts: list[Path]):
     found = chosen(parts, 'has("Pb") or has("Zn")', show=["density", "bulk_modulus"])
     expected = [row for row in rows if elements_in(row["formula"]) & {"Pb", "Zn"}]
     assert found.ids == tuple(row["id"] for row in expected)
-    assert found.names == ("density", "elastic_spread", "bulk_modulus")
+    assert found.names == ("density", "elastic_spread", "elastic_interval", "bulk_modulus")
     density = {row["formula"]: value for row, value in zip(expected, found.column("density"), strict=True)}
     assert density["ZnS"] == pytest.approx(4.09, rel=0.01)  # CRC Handbook
     with pytest.raises(InputError, match="the selection holds no volume; it holds density"):
@@ -216,7 +218,8 @@ def test_written_tables(parts: list[Path], tmp_path: Path):
     write_selection(found, tmp_path / "best.csv")
     with (tmp_path / "best.csv").open(encoding="utf-8") as stream:
         records = list(csv.DictReader(stream))
-    expected = ["id", "formula", "spacegroup", "volume", "eps_total", "eps_total_spread", "rank", "rank_spread"]
+    expected = ["id", "formula", "spacegroup", "volume", "eps_total", "eps_total_spread", "eps_total_interval", "rank",
+                "rank_spread"]
     assert list(records[0]) == expected
     assert [record["id"] for record in records] == list(found.ids)
     np.testing.assert_allclose([float(record["rank"]) for record in records], found.rank, rtol=1e-7)

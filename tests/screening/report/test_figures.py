@@ -5,7 +5,6 @@ from matplotlib.figure import Figure
 
 from voigt.screening.report.figures import Plane, distribution_figure, elements_figure, pareto_figure, scale_of
 from voigt.screening.report.labels import place_labels, pretty
-from voigt.screening.report.periodic_table import layout
 
 BLUE = (0x00, 0x72, 0xB2)
 
@@ -26,21 +25,6 @@ def plane(count: int, front: list[int], matched: np.ndarray | None = None) -> Pl
     return Plane(x=random.uniform(0, 1, count), y=random.uniform(0, 1, count), labels=("x (eV)", "y"),
                  maximize=(True, True), front=mask, doubtful=np.zeros(count, dtype=bool),
                  formulas=[f"X{k}O2" for k in range(count)], matched=matched)  # fmt: skip
-
-
-def test_the_periodic_table_has_its_usual_shape():
-    places = layout()
-    columns, rows = places[1:].T
-    assert len({tuple(place) for place in places[1:].tolist()}) == 118
-    assert ((columns >= 0) & (columns < 18)).all()
-    # Group and row of IUPAC's table, counted from one: H, He, B, Sc, Fe, Ag, Hf, Lu, Tl, Lr, Og.
-    known = {1: (1, 1), 2: (18, 1), 5: (13, 2), 21: (3, 4), 26: (8, 4), 47: (11, 5), 72: (4, 6), 71: (3, 6),
-             81: (13, 6), 103: (3, 7), 118: (18, 7)}  # fmt: skip
-    for number, (group, period) in known.items():
-        assert places[number].tolist() == [group - 1, period - 1]
-    below = rows > 6
-    assert (np.flatnonzero(below) + 1).tolist() == [*range(57, 71), *range(89, 103)]
-    assert np.isnan(places[0]).all()
 
 
 def test_every_element_is_named_once_in_each_half():

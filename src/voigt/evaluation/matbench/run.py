@@ -214,7 +214,7 @@ def _joined(parts: Sequence[TaskRows]) -> TaskRows:
 def _describe(model: LoadedModel, fold: int, data: str | Path) -> str:
     trained = file_digest(data) in model.card.data.values()
     known = "the file that it was trained on" if trained else "not a training file"
-    return f"fold {fold}: model {model.name}, {counted(len(model.members), 'member')}; {Path(data).name} is {known}"
+    return f"fold {fold}: model {model.name}, {counted(model.ensemble_size, 'member')}; {Path(data).name} is {known}"
 
 
 def _fine_tuned(by_fold: dict[int, LoadedModel]) -> list[str]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from voigt.models.equivariant.hypers import TrunkHypers
+
+MOST_MEMBERS = 100
 
 
 class EquivarHypers(TrunkHypers):
@@ -15,11 +17,34 @@ class EquivarHypers(TrunkHypers):
     method: Literal["equivar"] = Field("equivar", description="Name of the method.")
     properties: tuple[str, ...] = Field(("born_charges",), description="What the network predicts.", min_length=1)
     element_reference: bool = Field(True, description="Add a learned isotropic value per element to the output.")
+    members: int = Field(
+        1,
+        ge=1,
+        le=MOST_MEMBERS,
+        description="Readouts of each property. With more than one each stands for a member of the ensemble that the "
+        "recipe's `teacher` names; their mean is the prediction, their standard deviation its spread.",
+    )
+    ionic: Literal["mean", "inverse", "charges"] = Field(
+        "mean",
+        description="How eps_ionic comes about: the exponential of a mean over the atoms; the inverse of a mean of "
+        "inverse tensors; or Born charges that the network predicts too, times a compliance of each atom.",
+    )
     sum_rule: Literal["none", "equal", "learned"] = Field(
         "equal",
         description="How Born charges are made neutral inside the network: not at all (the paper's training), the same "
         "correction on every atom (Gonze-Lee Eq. 49), or shared out by learned invariant weights.",
     )
+
+    @property
+    def ensemble_size(self) -> int:
+        """How many members of an ensemble one network stands for."""
+        return self.members
+
+    @model_validator(mode="after")
+    def _has_charges(self) -> EquivarHypers:
+        if self.ionic == "charges" and "born_charges" not in self.properties:
+            raise ValueError("ionic 'charges' needs born_charges among the properties")
+        return self
 
 
 def preset(name: str) -> EquivarHypers:

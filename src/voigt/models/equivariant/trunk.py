@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor, nn
 
@@ -73,9 +75,14 @@ def high_degrees(hypers: TrunkHypers, readouts: nn.ModuleDict) -> nn.ModuleDict:
 
 
 def equivariant_values(
-    trunk: Trunk, readouts: nn.ModuleDict, high: nn.ModuleDict, features: Tensor, batch: CrystalBatch
+    trunk: Trunk,
+    readouts: nn.ModuleDict,
+    high: nn.ModuleDict,
+    features: Tensor,
+    batch: CrystalBatch,
+    of_atoms: Collection[str] = (),
 ) -> dict[str, Tensor]:
-    """Tensors of atoms, or means over the atoms of each crystal, before physical bounds.
+    """Tensors of atoms, or means over the atoms of each crystal, before physical bounds; of several heads each.
 
     Parameters
     ----------
@@ -87,6 +94,8 @@ def equivariant_values(
         (n_orbits, 12, channels) of the representatives.
     batch
         The crystals.
+    of_atoms
+        Properties of crystals of which the tensors of the atoms are wanted, not the mean.
     """
     numbers = batch.numbers[batch.representative]
     more = {}
@@ -102,9 +111,10 @@ def equivariant_values(
         # An atom has its representative's tensor, turned by the operation that maps one onto the other.
         value = readout(features, numbers, more)[batch.orbit]
         if batch.rotation is not None and prop.rank:
-            value = rotate(value, batch.rotation, prop.rank)
-        if prop.per == "crystal":
-            total = value.new_zeros(batch.num_crystals, *prop.shape).index_add(0, batch.atom_crystal, value)
-            value = total / batch.num_atoms.view(-1, *[1] * prop.rank)
+            rotation = batch.rotation if value.ndim == prop.rank + 1 else batch.rotation[:, None]
+            value = rotate(value, rotation, prop.rank)
+        if prop.per == "crystal" and name not in of_atoms:
+            total = value.new_zeros(batch.num_crystals, *value.shape[1:]).index_add(0, batch.atom_crystal, value)
+            value = total / batch.num_atoms.view(-1, *[1] * (value.ndim - 1))
         values[name] = value
     return values

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,6 +49,8 @@ class Derived:
     prepare: Callable[..., Any] = _same
     compute: Callable[[Any], Array] = _same  # what `prepare` returned -> (n,) values, NaN where missing
     properties: tuple[str, ...] = ()  # declared properties that have to be predicted for it
+    # By how much it changes at most if the tensor changes by 1 in the Frobenius norm; None: there is no simple bound
+    bound: float | None = None
 
     @property
     def predicted(self) -> bool:
@@ -97,22 +100,27 @@ _OF_STRUCTURE = (
     Derived("num_unseen", "1", "elements outside a model's training set", ("unseen",), lambda lists: lists.lengths),
 )
 
-_Scalar: TypeAlias = tuple[str, str, str, Callable[..., Any], Callable[..., Any]]
-"""Name, unit and meaning (which may hold those of a property), `prepare` and `compute`."""
+_Scalar: TypeAlias = tuple[str, str, str, Callable[..., Any], Callable[..., Any], float | None]
+"""Name, unit and meaning (which may hold those of a property), `prepare`, `compute` and `bound`."""
+
+_THIRD = 1 / math.sqrt(3)
+"""Bound of trace / 3: |tr E| <= sqrt(3) |E|. Others have 1: by Weyl no eigenvalue moves by more than the largest one of
+E, for a unit vector |E_ijk n_i n_j n_k| <= |E|, and a norm obeys the triangle inequality."""
 
 _OF_FORMULA: Mapping[tuple[str, str], Sequence[_Scalar]] = {
-    ("atom", "ij"): [("{0.name}_max", "{0.unit}", "largest |trace / 3| among the atoms", _same, _largest_mean)],
-    ("crystal", ""): [("{0.name}", "{0.unit}", "{0.meaning}", _same, _same)],
+    ("atom", "ij"): [("{0.name}_max", "{0.unit}", "largest |trace / 3| among the atoms", _same, _largest_mean, None)],
+    ("crystal", ""): [("{0.name}", "{0.unit}", "{0.meaning}", _same, _same, 1.0)],
     ("crystal", "ij=ji"): [
-        ("{0.name}", "{0.unit}", "{0.meaning}: trace / 3", _same, _third_of_trace),
-        ("{0.name}_min", "{0.unit}", "smallest eigenvalue", invariants.eigenvalues, _column(0)),
-        ("{0.name}_mid", "{0.unit}", "middle eigenvalue", invariants.eigenvalues, _column(1)),
-        ("{0.name}_max", "{0.unit}", "largest eigenvalue", invariants.eigenvalues, _column(2)),
-        ("{0.name}_anisotropy", "1", "largest / smallest eigenvalue", invariants.eigenvalues, invariants.anisotropy),
+        ("{0.name}", "{0.unit}", "{0.meaning}: trace / 3", _same, _third_of_trace, _THIRD),
+        ("{0.name}_min", "{0.unit}", "smallest eigenvalue", invariants.eigenvalues, _column(0), 1.0),
+        ("{0.name}_mid", "{0.unit}", "middle eigenvalue", invariants.eigenvalues, _column(1), 1.0),
+        ("{0.name}_max", "{0.unit}", "largest eigenvalue", invariants.eigenvalues, _column(2), 1.0),
+        ("{0.name}_anisotropy", "1", "largest / smallest eigenvalue", invariants.eigenvalues, invariants.anisotropy,
+         None),
     ],
     ("crystal", "ijk=ikj"): [
-        ("{0.name}_max", "{0.unit}", "largest longitudinal |e|", _same, invariants.largest_longitudinal),
-        ("{0.name}_norm", "{0.unit}", "Frobenius norm of all components", _same, invariants.frobenius),
+        ("{0.name}_max", "{0.unit}", "largest longitudinal |e|", _same, invariants.largest_longitudinal, 1.0),
+        ("{0.name}_norm", "{0.unit}", "Frobenius norm of all components", _same, invariants.frobenius, 1.0),
     ],
 }
 """What every property has whose declaration has this `per` and `formula`."""
@@ -123,18 +131,18 @@ _UNIVERSAL = "universal anisotropy, 0 if isotropic"
 _PUGH = "bulk / shear modulus; ductile metals lie above 1.75"
 _OF_NAME: Mapping[str, Sequence[_Scalar]] = {
     "eps_inf": [
-        ("refractive_index", "1", _INDEX, invariants.eigenvalues, invariants.refractive_index),
+        ("refractive_index", "1", _INDEX, invariants.eigenvalues, invariants.refractive_index, None),
         ("birefringence", "1", "largest minus smallest refractive index", invariants.eigenvalues,
-         invariants.birefringence),
+         invariants.birefringence, None),
     ],
     "elastic": [
-        ("bulk_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("bulk_hill")),
-        ("shear_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("shear_hill")),
-        ("youngs_modulus", "GPa", "of the isotropic polycrystal", invariants.elasticity, _modulus("young")),
-        ("poisson_ratio", "1", "of the isotropic polycrystal", invariants.elasticity, _modulus("poisson")),
-        ("pugh_ratio", "1", _PUGH, invariants.elasticity, _modulus("pugh")),
-        ("elastic_anisotropy", "1", _UNIVERSAL, invariants.elasticity, _modulus("universal_anisotropy")),
-        ("elastic_min", "GPa", _LOWEST, invariants.elasticity, lambda elasticity: elasticity.smallest),
+        ("bulk_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("bulk_hill"), None),
+        ("shear_modulus", "GPa", "Voigt-Reuss-Hill average", invariants.elasticity, _modulus("shear_hill"), None),
+        ("youngs_modulus", "GPa", "of the isotropic polycrystal", invariants.elasticity, _modulus("young"), None),
+        ("poisson_ratio", "1", "of the isotropic polycrystal", invariants.elasticity, _modulus("poisson"), None),
+        ("pugh_ratio", "1", _PUGH, invariants.elasticity, _modulus("pugh"), None),
+        ("elastic_anisotropy", "1", _UNIVERSAL, invariants.elasticity, _modulus("universal_anisotropy"), None),
+        ("elastic_min", "GPa", _LOWEST, invariants.elasticity, lambda elasticity: elasticity.smallest, 1.0),
     ],
 }  # fmt: skip
 """What one property alone has."""
@@ -143,8 +151,8 @@ _OF_NAME: Mapping[str, Sequence[_Scalar]] = {
 def _of_property(prop: Property, scalars: Sequence[_Scalar]) -> list[Derived]:
     name = (prop.name,)
     return [
-        Derived(key.format(prop), unit.format(prop), meaning.format(prop), name, prepare, compute, name)
-        for key, unit, meaning, prepare, compute in scalars
+        Derived(key.format(prop), unit.format(prop), meaning.format(prop), name, prepare, compute, name, bound)
+        for key, unit, meaning, prepare, compute, bound in scalars
     ]
 
 
@@ -152,7 +160,12 @@ def _quality(prop: Property) -> list[Derived]:
     """What a store says about the values of a property."""
     name, tensor = prop.name, prop.shape != ()
     spread = "standard deviation among models" + ", Frobenius norm" * tensor
-    entries = [Derived(f"{name}_spread", prop.unit, spread, (f"{name}_spread",), properties=(name,))]
+    interval = f"half-width of the 90 % interval{', Frobenius norm of the error' * tensor}"
+    interval += " (largest of the atoms)" * (prop.per == "atom")
+    entries = [
+        Derived(f"{name}_spread", prop.unit, spread, (f"{name}_spread",), properties=(name,)),
+        Derived(f"{name}_interval", prop.unit, interval, (f"{name}_interval",), properties=(name,)),
+    ]
     if tensor:  # symmetry leaves a scalar as it is
         residual = "share of the raw tensor that breaks the symmetry"
         entries.append(Derived(f"{name}_residual", "1", residual, (f"{name}_residual",), properties=(name,)))
@@ -183,6 +196,28 @@ def known_names() -> tuple[str, ...]:
     ('num_atoms', 'num_elements', 'spacegroup', 'volume')
     """
     return tuple(DERIVED)
+
+
+def half_widths(name: str, intervals: Mapping[str, Array]) -> Array | None:
+    """Half-widths (n,) of the 90 % interval of a scalar; None where none follows from that of its property.
+
+    If a tensor is within r of the true one (Frobenius norm), the scalar is within `bound` r.
+
+    `intervals`: f"{property}_interval" -> (n,) half-widths of the property.
+
+    Examples
+    --------
+    >>> half_widths("eps_inf", {"eps_inf_interval": np.array([0.3])}).round(3)
+    array([0.173])
+    """
+    entry = DERIVED[name]
+    known = intervals.get(f"{entry.properties[0]}_interval") if entry.bound is not None else None
+    return None if known is None or entry.bound is None else np.asarray(entry.bound * known)
+
+
+def diagnostic(name: str) -> bool:
+    """Whether a scalar says how good the values of a property are: tables do not list it unasked."""
+    return name.endswith(("_spread", "_interval"))
 
 
 def names_table() -> list[tuple[str, str, str]]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
-from voigt.screening.query.derived import DERIVED, columns_of, needed_columns, suggestion
+from voigt.screening.query.derived import DERIVED, columns_of, half_widths, needed_columns, suggestion
 from voigt.screening.query.expressions import Expression, evaluate, unknown
 from voigt.screening.query.grammar import Kind
 from voigt.screening.query.uncertainty import deviations
@@ -39,8 +39,8 @@ class Selection:
     spacegroups
         (rows,) number of the space group, 0 if unknown.
     names, units
-        Scalars in `values`: what the expressions name, what was requested to be shown, and the spread of every property
-        involved where the store holds it.
+        Scalars in `values`: what the expressions name, what was requested to be shown, and spread and interval of every
+        property involved where the store holds them.
     values
         (rows, names), NaN where missing.
     rank
@@ -80,6 +80,12 @@ class Selection:
         if name not in self.names:
             raise InputError(f"the selection holds no {name}; it holds {', '.join(self.names)}")
         return np.asarray(self.values[:, self.names.index(name)])
+
+    def half_width(self, name: str) -> Array:
+        """Half-widths (rows,) of the 90 % interval of one of `names`, NaN where none is known."""
+        kept = {other: self.column(other) for other in self.names if other.endswith("_interval")}
+        found = half_widths(name, kept)
+        return np.full(len(self.ids), np.nan) if found is None else found
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,7 @@ def _shown(
     """Scalars of a selection, in the order of their declaration."""
     named = {*show, *(name for e in (where, rank) if e is not None for name in e.names if name in DERIVED)}
     properties = {prop for name in named for prop in DERIVED[name].properties}
-    named |= {name for prop in properties if (name := f"{prop}_spread") in schema}
+    named |= {name for prop in properties for name in (f"{prop}_spread", f"{prop}_interval") if name in schema}
     return tuple(name for name in DERIVED if name in named)
 
 

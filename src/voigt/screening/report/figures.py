@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from voigt.screening.report.labels import place_labels, pretty
 from voigt.screening.report.periodic_table import HEIGHT, WIDTH, draw_elements
+from voigt.writers.elements import short_count
 from voigt.writers.figures import INK, logarithmic_ticks, make_opaque, style_axes, style_bar
 
 Array = NDArray[np.float64]
@@ -116,11 +117,12 @@ def elements_figure(held: Array, trusted: Array, refused: Array) -> Figure:
     above, below = figure.subplots(2, 1)
     counts = np.where(present, held, np.nan)
     fewest, most = (float(held[present].min()), float(held.max())) if present.any() else (1.0, 1.0)
-    first = draw_elements(above, counts, [_short(n) if n else "" for n in held], LogNorm(fewest, max(most, 2 * fewest)),
+    first = draw_elements(above, counts, [short_count(n) if n else "" for n in held],
+                          LogNorm(fewest, max(most, 2 * fewest)),
                           colormaps["cividis_r"])
     above.set_title("Crystals that hold the element", fontsize=11, color=INK, loc="left")
     shares = np.divide(100 * trusted, held, out=np.full(len(held), np.nan), where=present)
-    texts = [_percent(share) + (f" −{_short(no)}" if no else "") if np.isfinite(share) else ""
+    texts = [_percent(share) + (f" −{short_count(no)}" if no else "") if np.isfinite(share) else ""
              for share, no in zip(shares, refused, strict=True)]
     second = draw_elements(below, shares, texts, Normalize(0, 100), colormaps["cividis"])
     below.set_title("Share predicted by models that have seen all elements of the crystal"
@@ -245,11 +247,6 @@ def _color_bar(figure: Figure, mappable: ScalarMappable, axis: Axes, label: str)
     bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
     if isinstance(mappable.norm, LogNorm):
         bar.ax.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))  # in narrow ranges: 2 3 4 6 10
-
-
-def _short(count: float) -> str:
-    """Counts in at most four characters: 950, 1.2k, 98k."""
-    return f"{count:.0f}" if count < 1000 else f"{count / 1000:.1f}k" if count < 9950 else f"{count / 1000:.0f}k"
 
 
 def _percent(share: float) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
-from voigt.screening.query.derived import DERIVED, suggestion
+from voigt.screening.query.derived import DERIVED, half_widths, suggestion
 from voigt.screening.query.expressions import parse
 from voigt.screening.query.pareto import pareto_front
 from voigt.screening.query.selection import Selection
@@ -42,6 +42,7 @@ class Material:
     spacegroup: int
     # Name -> value, standard deviation among the members of ensembles (NaN: unknown, 0: exact)
     values: Mapping[str, tuple[float, float]]
+    intervals: Mapping[str, float]  # name -> half-width of the 90 % interval, NaN: unknown
     rank: tuple[float, float] | None  # what it is ordered by and its standard deviation; None without a ranking
     flags: str  # keys of `FLAGS`, in their order
 
@@ -118,6 +119,9 @@ def _materials(
 ) -> tuple[Material, ...]:
     properties = {prop for name in names for prop in DERIVED[name].properties}
     flags = flags_of(survey, sorted(properties))
+    nothing = np.full(len(survey), np.nan)
+    known = {name: values for name, values in survey.scalars.items() if name.endswith("_interval")}
+    widths = {name: nothing if (found := half_widths(name, known)) is None else found for name in names}
     return tuple(
         Material(
             place=k + 1,
@@ -128,6 +132,7 @@ def _materials(
                 name: (float(survey.scalars[name][row]), error)
                 for name, error in zip(names, spread.values[k].tolist(), strict=True)
             },
+            intervals={name: float(values[row]) for name, values in widths.items()},
             rank=None if ranks is None else ranks[k],
             flags="".join(flag for flag, mask in flags.items() if mask[row]),
         )

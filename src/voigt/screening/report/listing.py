@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from voigt.screening.query.derived import diagnostic
 from voigt.screening.query.selection import Selection
 from voigt.text import one_line
 from voigt.writers.markdown import number
@@ -10,9 +11,10 @@ from voigt.writers.markdown import number
 def selection_text(selection: Selection) -> str:
     """Aligned columns: place, id, formula, space group, rank with its spread, and the scalars that were requested.
 
-    A rank that is one of the scalars has one column, that of the scalar.
+    A scalar is followed by the half-width of its 90 % interval where there is one. A rank that is one of the scalars
+    has one column, that of the scalar, with its spread where there is no interval.
     """
-    named = [name for name in selection.names if not name.endswith("_spread")]
+    named = [name for name in selection.names if not diagnostic(name)]
     header = ["", "id", "formula", "space group"]
     columns = [
         [str(place + 1) for place in range(len(selection.ids))],
@@ -26,13 +28,18 @@ def selection_text(selection: Selection) -> str:
     for name in named:
         unit = selection.units[selection.names.index(name)]
         header.append(name if unit in ("1", "") else f"{name} ({unit})")
-        plain = [number(value) for value in selection.column(name).tolist()]
-        columns.append(_ranks(selection) if name == selection.ranked_by else plain)
+        columns.append(_scalars(selection, name))
     widths = [max(map(len, (title, *cells))) for title, cells in zip(header, columns, strict=True)]
     rows = [header, *map(list, zip(*columns, strict=True))]
     sides = ">", "<", "<", *">" * (len(header) - 3)
     lines = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
     return "\n".join("  ".join(cells).rstrip() for cells in lines)
+
+
+def _scalars(selection: Selection, name: str) -> list[str]:
+    plain = _ranks(selection) if name == selection.ranked_by else [number(v) for v in selection.column(name).tolist()]
+    pairs = zip(selection.column(name).tolist(), selection.half_width(name).tolist(), plain, strict=True)
+    return [f"{number(value)} ± {number(width)} (90 %)" if width > 0 else other for value, width, other in pairs]
 
 
 def _ranks(selection: Selection) -> list[str]:

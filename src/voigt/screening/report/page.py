@@ -198,15 +198,21 @@ def _best(findings: Findings) -> list[str]:
         return ["## The best crystals", "No crystal satisfies the condition: the table (`top.csv`) is empty."]
     title = f"## The best {len(best)}" if findings.selection.rank is not None else f"## The first {len(best)}"
     blocks = [title, _materials(best, findings.names, findings.selection.ranked_by),
-              f"{_on_spread(findings.spread)}The structures are in `structures/`, the table in full in `top.csv`."]
+              f"{_on_errors(best, findings.spread)}"
+              "The structures are in `structures/`, the table in full in `top.csv`."]
     return [*blocks, _legend(best)]
 
 
-def _on_spread(spread: Deviations) -> str:
+def _on_errors(best: Sequence[Material], spread: Deviations) -> str:
     """What ± is, or nothing if there is none."""
+    text = ""
+    if any(width > 0 for material in best for width in material.intervals.values()):
+        text += "± with (90 %) holds for nine of ten crystals like those of the model's training, and for fewer where "
+        text += "they stand in a table because they are the best of many. "
     if not spread.ensembles:
-        return ""
-    text = "± is the standard deviation of each number among the members of an ensemble; it is no bound on the error. "
+        return text
+    text += f"±{' alone' if text else ''} is the standard deviation of each number among the members of an ensemble; "
+    text += "it is no bound on the error. "
     if spread.others:
         counted = ", ".join(code(name) for name in sorted(spread.ensembles))
         text += f"± counts only models that are ensembles: {counted}; what others predict is taken as exact. "
@@ -244,7 +250,7 @@ def _materials(materials: Sequence[Material], names: Sequence[str], ranked_by: s
     rows = []
     for material in materials:
         cells = [str(material.place), escaped(material.formula), escaped(material.id), str(material.spacegroup or "–")]
-        cells += [_with_error(*material.values[name]) for name in names]
+        cells += [_with_interval(material, name) for name in names]
         cells += [_with_error(*material.rank)] if shown and material.rank is not None else []
         rows.append([*cells, material.flags])
     return table(head, rows, "rllr" + "r" * (len(head) - 5) + "l")
@@ -301,6 +307,12 @@ def _credits(manifest: Mapping[str, Any]) -> list[str]:
         "Training data, their licenses and whom to cite, test figures and known failures of each model stand in its "
         f"card: {names}. The structures keep the license of the collection they come from; cite it as its authors ask.",
     ]
+
+
+def _with_interval(material: Material, name: str) -> str:
+    """The value with the half-width of its 90 % interval, or else with its standard deviation."""
+    (value, error), width = material.values[name], material.intervals[name]
+    return f"{_with_error(value, width)} (90 %)" if math.isfinite(value) and width > 0 else _with_error(value, error)
 
 
 def _with_error(value: float, error: float) -> str:

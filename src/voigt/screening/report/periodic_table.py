@@ -10,34 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
 from matplotlib.patches import Rectangle
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from voigt.models.elements import periodic_table
+from voigt.models.elements import F_COLUMN, GAP, table_layout
 from voigt.writers.figures import INK
 
 WIDTH, HEIGHT = 18.0, 9.5
 """Cells across and down, with the gap above the f block."""
 
-_GAP = 0.5  # cells between the main body and the f block
-_F_BLOCK = 3  # in the last column of `periodic_table`
-_F_COLUMN = 2  # the f block stands below the place it is taken from, right of group 2
 _PAPER, _FAINT, _ABSENT, _EDGE = "#FFFFFF", "#A8A8A8", "#F1F1F1", "#DDDDDD"
-
-
-def layout() -> NDArray[np.float64]:
-    """Upper left corners of the cells of the 18-column form.
-
-    Lanthanum to ytterbium and actinium to nobelium stand below the rest; lutetium and lawrencium are in group 3.
-    Returns (119, 2) column and row, in cells from the upper left; row 0 of the array (no element) is NaN.
-    """
-    group, period, block = periodic_table().T
-    places = np.stack([group - 1.0, period - 1.0], axis=1)
-    for row in (6, 7):
-        inner = np.flatnonzero((block == _F_BLOCK) & (period == row))
-        places[inner, 0] = _F_COLUMN + np.arange(len(inner))
-        places[inner, 1] = row + 1 + _GAP
-    places[0] = np.nan
-    return places
 
 
 def draw_elements(
@@ -50,7 +31,7 @@ def draw_elements(
     """
     mappable = ScalarMappable(norm, colors)
     array = np.asarray(values, dtype=np.float64)
-    for number, (column, row) in enumerate(layout()):
+    for number, (column, row) in enumerate(table_layout()):
         if not number:
             continue
         known = bool(np.isfinite(array[number]))
@@ -62,7 +43,7 @@ def draw_elements(
                   color=ink, fontweight="bold" if known else "normal")
         axis.text(column + 0.5, row + 0.76, texts[number], ha="center", va="center", fontsize=6, color=ink)
     for row, name in ((7, "La–Yb"), (8, "Ac–No")):
-        axis.text(_F_COLUMN - 0.15, row + _GAP + 0.5, name, ha="right", va="center", fontsize=6.5, color="#777777")
+        axis.text(F_COLUMN - 0.15, row + GAP + 0.5, name, ha="right", va="center", fontsize=6.5, color="#777777")
     axis.set_xlim(0, WIDTH)
     axis.set_ylim(HEIGHT, 0)
     axis.set_aspect("equal")

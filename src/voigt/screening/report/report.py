@@ -17,7 +17,7 @@ import numpy as np
 from voigt.errors import OutputError
 from voigt.files import atomic_write, make_folder
 from voigt.screening.query.criteria import Criteria, read_criteria
-from voigt.screening.query.derived import DERIVED
+from voigt.screening.query.derived import DERIVED, diagnostic
 from voigt.screening.query.expressions import parse
 from voigt.screening.query.selection import read_crystals, select
 from voigt.screening.query.uncertainty import deviations
@@ -129,10 +129,11 @@ def write_report(
     known = [name for name, entry in DERIVED.items() if entry.predicted and set(entry.properties) <= set(properties)]
     usual = [name for name in known if not _PARTIAL.search(name)]  # shown for every question
     selection = select(parts, criteria.where, criteria.rank, top, criteria.ascending, plain)
-    scalars = [name for name in selection.names if not name.endswith("_spread")]
+    scalars = [name for name in selection.names if not diagnostic(name)]
     involved = sorted(scalars, key=lambda name: not DERIVED[name].properties)  # what is predicted comes first
     shown = list(dict.fromkeys([*usual, *involved]))
-    survey = read_survey(parts, properties, shown, criteria.where)
+    intervals = [name for name in selection.names if name.endswith("_interval")]
+    survey = read_survey(parts, properties, [*shown, *intervals], criteria.where)
     failures = read_failures(folder)
     spread = deviations(parts, selection.ids, [parse(name) for name in involved])
     best = ranked(survey, selection, involved, spread)
@@ -211,14 +212,16 @@ def _cif(material: Material, atoms: ase.Atoms) -> bytes:
 
 
 def _csv(materials: Sequence[Material], names: Sequence[str], file_of: Callable[[Material], str] | None) -> str:
-    """A table for programs: values and their standard deviations in full, what is missing empty."""
+    """A table for programs: values, standard deviations and half-widths in full, what is missing empty."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     with_rank = any(material.rank is not None for material in materials)
-    head = ["place", "id", "formula", "spacegroup", *chain.from_iterable((name, f"{name}_std") for name in names)]
+    titles = chain.from_iterable((name, f"{name}_std", f"{name}_interval") for name in names)
+    head = ["place", "id", "formula", "spacegroup", *titles]
     rows.writerow([*head, *(["rank", "rank_std"] * with_rank), "flags", *(["structure"] if file_of else [])])
     for material in materials:
-        numbers = [*chain.from_iterable(material.values[name] for name in names), *(material.rank or ())]
+        entries = ((*material.values[name], material.intervals[name]) for name in names)
+        numbers = [*chain.from_iterable(entries), *(material.rank or ())]
         cells = ["" if value != value else f"{value:.8g}" for value in numbers]
         start = [material.place, csv_cell(material.id), csv_cell(material.formula), material.spacegroup or ""]
         rows.writerow([*start, *cells, material.flags, *([file_of(material)] if file_of else [])])
