@@ -5,9 +5,9 @@
 
 Frequencies without field are those of springs with a single stiffness fitted to the two measured transverse modes (see
 toy_springs.py), so they are no result. What the prediction adds are strengths, permittivities and longitudinal
-frequencies. These come out 4 to 5 % too low: PBEsol, which the model has learned, screens ZnO too much (eps_inf 5.1;
-measured 3.7: Ashkenov et al., J. Appl. Phys. 93, 126 (2003)). Widths of the peaks are an input. Writes
-reflectivity.png and permittivity.csv.
+frequencies. These come out 12 % too low: PBEsol, which the model has learned, gives ZnO hardly a gap and screens it far
+too much (eps_inf 7.8 to 8.7 in the training data, 7.6 to 7.8 here; measured 3.7: Ashkenov et al., J. Appl. Phys. 93,
+126 (2003)). Widths of the peaks are an input. Writes reflectivity.png and permittivity.csv.
 """
 
 from pathlib import Path

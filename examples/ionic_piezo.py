@@ -5,9 +5,9 @@
 
 Springs between neighbors (see toy_springs.py) keep bond lengths whatever their stiffness, and shear moves the two
 sublattices by as much as that takes: e14 = Z e / a^2. In a real crystal bonds bend as well and ions move less
-(Kleinman, Phys. Rev. 128, 2614 (1962)). Above all, the electrons answer to the strain and cancel most of it: no model
-that ships predicts this clamped-ion part, which has to come from DFPT. So the figures show the way from a potential to
-e and d, not the piezoelectricity of ZnS: e14 = 0.147 C/m^2, d14 = 3.18 pm/V (Berlincourt, Jaffe and Shiozawa, Phys.
+(Kleinman, Phys. Rev. 128, 2614 (1962)). Above all, the electrons answer to the strain and cancel most of it: the model
+`piezo` predicts this clamped-ion part, which is not added here. So the figures show the way from a potential to e and
+d, not the piezoelectricity of ZnS: e14 = 0.147 C/m^2, d14 = 3.18 pm/V (Berlincourt, Jaffe and Shiozawa, Phys.
 Rev. 129, 1009 (1963)).
 """
 

@@ -5,7 +5,7 @@
 
 Springs fitted to the measured transverse frequency (see toy_springs.py) know nothing of charges: all they give at
 Gamma is that one frequency, three times. The longitudinal one follows from the prediction and can be compared with a
-measurement; it is 4 % low, since eps_inf is that of PBEsol, which screens too much. Bands away from Gamma are those of
+measurement; it is 3 % low, since eps_inf is that of PBEsol, which screens too much. Bands away from Gamma are those of
 the toy, with dips that no real crystal has: give a real potential instead of `magnesium_oxide()`. Writes bands.png.
 """
 

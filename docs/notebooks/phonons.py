@@ -51,7 +51,7 @@ longitudinal = phonons.along[0].frequencies[-1] * WAVENUMBER
 print(f"LO {longitudinal:.0f} 1/cm")
 
 # %% [markdown]
-# Measured are 718 cm⁻¹ (Jasperse et al., Phys. Rev. 146, 526 (1966)). The prediction is 4 % low, because PBEsol,
+# Measured are 718 cm⁻¹ (Jasperse et al., Phys. Rev. 146, 526 (1966)). The prediction is 3 % low, because PBEsol,
 # which the model has learned, screens too much.
 
 # %%

@@ -71,6 +71,9 @@ RETRAINED = frozenset(
 """Those that are others today."""
 GIVES = {"piezo": "piezo_total", "born": "born_charges"}
 """Property by which a call names a model, where it is not the model's name."""
+DEFAULT = "born"
+UNNAMED = ("eps_inf", "default", "predict", "predict_csv", "predict_options", "predict_odd", "phonons", "infrared")
+"""VARIANTS and COMMANDS that the default model answers though nothing in the call says so."""
 PROPERTIES = ("born_charges", "eps_inf", "eps_ionic", "eps_total", "piezo_total", "elastic", "band_gap",
               "formation_energy")
 STRUCTURES = ("BaTiO3.vasp", "LiNbO3.cif", "MgO.vasp", "NaCl.cif", "SiO2-quartz.cif", "ZnO.cif", "families.xyz",

@@ -398,3 +398,12 @@ def test_names_of_earlier_releases(tmp_path, monkeypatch):
     (tmp_path / "dielectric").write_text("nothing")
     with pytest.raises(WeightsError, match="not a complete safetensors file"):
         load_model("dielectric")
+    (tmp_path / "band_gap").mkdir()  # of results, say
+    assert load_model("band_gap").name == "scalars"
+
+
+def test_a_model_that_ships_comes_before_the_stand_in_of_its_name(tmp_path, monkeypatch):
+    monkeypatch.setattr("voigt.models.checkpoint.WEIGHTS", tmp_path)
+    for name in ("born", "dielectric"):
+        save_model([network()], tmp_path / f"{name}.safetensors", CARD)
+    assert load_model("dielectric").name == "dielectric"

@@ -17,6 +17,9 @@ from voigt.notes import Note
 from voigt.prediction import Prediction, Settings, choose_models, predict_structures
 from voigt.structures import read
 
+RESPONSES = ("born_charges", "eps_inf", "eps_ionic", "eps_total")
+"""What only insulators have, of what is predicted by default."""
+
 
 def boron_nitride(height: float) -> ase.Atoms:
     places = [(1 / 3, 2 / 3, 0.5), (2 / 3, 1 / 3, 0.5)]
@@ -56,7 +59,7 @@ def test_a_sheet_has_a_polarizability_and_its_cell_less_the_higher_it_is(sheets:
 def test_vacuum_is_a_note_about_tensors_of_the_cell_not_about_charges(sheets: list[Prediction]) -> None:
     for prediction, gap in zip(sheets, ("16.2", "36.2"), strict=True):
         (note,) = [note for note in prediction.notes if note.kind == "vacuum"]
-        assert note.properties == ("eps_inf",)
+        assert note.properties == ("eps_inf", "eps_ionic", "eps_total")
         assert f"a sheet or slab with {gap} Angstrom of vacuum" in note.text
         assert note.is_warning
     (note,) = [note for note in sheets[0].notes if note.kind == "vacuum"]
@@ -80,7 +83,7 @@ def test_layers_in_a_crystal_are_no_news() -> None:
 def test_a_metal_that_its_composition_does_not_betray() -> None:
     note = notes_of(magnesium_diboride())["likely_metal"]
     assert "model 'scalars' finds no band gap" in note.text
-    assert note.properties == ("born_charges", "eps_inf")
+    assert note.properties == RESPONSES
 
 
 @pytest.mark.parametrize("atoms", [crystals.rocksalt(), crystals.quartz(), crystals.wurtzite(), crystals.perovskite()])
@@ -117,7 +120,7 @@ def test_closed_shells_without_a_gap_are_noted() -> None:
     """PBE, which the gap model has learned, finds no gap of InSb."""
     notes = notes_of(bulk("InSb", "zincblende", a=6.48))
     assert "likely_metal" not in notes
-    assert notes["small_gap"].properties == ("born_charges", "eps_inf")
+    assert notes["small_gap"].properties == RESPONSES
     assert "its valences balance" in notes["small_gap"].text
 
 
@@ -201,11 +204,11 @@ class TestCharge:
 class TestRemedies:
     def test_in_python_they_are_settings(self) -> None:
         with pytest.raises(voigt.errors.InputError, match=r"Settings\(allow_unseen=True\)") as caught:
-            voigt.predict(bulk("Cu"))
+            voigt.predict(bulk("Po", "sc", a=3.35))
         assert "--" not in str(caught.value)
 
     def test_on_the_command_line_options(self) -> None:
-        (failure,) = predict_structures(read([bulk("Cu")]), None, Settings())
+        (failure,) = predict_structures(read([bulk("Po", "sc", a=3.35)]), None, Settings())
         assert failure.kind == "unseen_elements"
         assert failure.for_command_line().reason.endswith("use --allow-unseen to predict all the same")
         assert "Settings" not in failure.for_command_line().note().for_command_line().sentence

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import ase
@@ -161,6 +162,16 @@ def test_predictions_carry_the_note_where_there_is_a_range(tmp_path: Path) -> No
     assert unchecked.notes == () or KIND not in {note.kind for note in unchecked.notes}
 
 
+def test_nobody_disagrees_on_a_tensor_that_symmetry_forbids(tmp_path: Path) -> None:
+    model = save_tiny_model(tmp_path / "tiny.safetensors", 2, ("piezo_clamped",))
+    known = measure_range(salts(0), salts(1), {"piezo_clamped": [0.0] * 100})
+    save_range(replace(known, distance=1e6), model)
+    for atoms, expected in ((crystals.rocksalt(), False), (crystals.wurtzite(), True)):
+        (prediction,) = voigt.predict(atoms, model)
+        assert np.abs(prediction.spread["piezo_clamped"]).max() > 0
+        assert (KIND in {note.kind for note in prediction.notes}) is expected
+
+
 @pytest.mark.parametrize("name", sorted(available_models()))
 def test_every_shipped_model_has_a_range(name: str) -> None:
     path = available_models()[name]
@@ -184,5 +195,10 @@ def test_shipped_models_know_a_squeezed_crystal(model: str, factor: float) -> No
     spoiled = [atoms.copy() for atoms in known]
     for atoms in spoiled:
         atoms.set_cell(atoms.cell * factor, scale_atoms=True)
-    assert not any(KIND in {note.kind for note in result.notes} for result in voigt.predict(known, model))
+    noted = [(result, note) for result in voigt.predict(known, model) for note in result.notes if note.kind == KIND]
+    for result, note in noted:
+        # Close to its ferroelectric transition nobody knows what the ions of SrTiO3 add; its charges are well known.
+        assert "disagree" in note.text
+        assert set(note.properties) <= {"eps_ionic", "eps_total"}
+        assert result.atoms.get_chemical_formula() == "O3SrTi"
     assert all({KIND, "vacuum"} & {note.kind for note in result.notes} for result in voigt.predict(spoiled, model))

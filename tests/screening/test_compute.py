@@ -167,7 +167,7 @@ class Hungry:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, most: int, error: Exception) -> None:
         self.sizes: list[int] = []
-        real = Equivar.forward_raw
+        real = Equivar.forward_members
 
         def hungry(network: Equivar, batch: Any) -> Any:
             size = len(batch.num_atoms)
@@ -176,7 +176,7 @@ class Hungry:
                 raise error
             return real(network, batch)
 
-        monkeypatch.setattr(Equivar, "forward_raw", hungry)
+        monkeypatch.setattr(Equivar, "forward_members", hungry)
 
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:115] . DefaultCPUAllocator: can't allocate memory: you tried to allocate"
@@ -198,14 +198,14 @@ def test_a_batch_that_does_not_fit_is_halved(tiny: Job, monkeypatch: pytest.Monk
 
 
 def test_a_crystal_that_does_not_fit_alone_is_a_failure(tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.forward_raw
+    real = Equivar.forward_members
 
     def hungry(network: Equivar, batch: Any) -> Any:
         if batch.num_atoms.max() > 9:
             raise RuntimeError(ALLOCATOR)
         return real(network, batch)
 
-    monkeypatch.setattr(Equivar, "forward_raw", hungry)
+    monkeypatch.setattr(Equivar, "forward_members", hungry)
     outcome = compute(structures(unlike()), tiny)
     assert outcome.results["id"].to_pylist() == ["quartz", "salt", "zincite", "rutile"]
     (row,) = outcome.failures.to_pylist()
@@ -225,16 +225,16 @@ def test_another_error_of_the_network_is_not_taken_for_lack_of_memory(
 
 
 def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.forward_raw
+    real = Equivar.forward_members
 
     def nonfinite(network: Equivar, batch: Any) -> Any:
-        raw, neutral = real(network, batch)
+        ((raw, neutral),) = real(network, batch)
         raw = {name: value.clone() for name, value in raw.items()}
         raw["eps_inf"][1, 0, 0] = torch.nan
         raw["eps_inf"][3, 2, 1] = torch.inf
-        return raw, neutral
+        return [(raw, neutral)]
 
-    monkeypatch.setattr(Equivar, "forward_raw", nonfinite)
+    monkeypatch.setattr(Equivar, "forward_members", nonfinite)
     outcome = compute(structures(salts(5)), tiny)
     assert outcome.results["id"].to_pylist() == ["salt-000", "salt-002", "salt-004"]
     assert outcome.failures["id"].to_pylist() == ["salt-001", "salt-003"]
@@ -243,13 +243,13 @@ def test_values_that_are_not_finite_are_a_failure(tiny: Job, monkeypatch: pytest
 
 
 def test_of_several_models_the_others_answer(shipped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = Equivar.forward_raw
+    real = Equivar.forward_members
 
     def nonfinite(network: Equivar, batch: Any) -> Any:
-        raw, neutral = real(network, batch)
-        return ({name: value * (torch.nan if name == "elastic" else 1.0) for name, value in raw.items()}, neutral)
+        ((raw, neutral),) = real(network, batch)
+        return [({name: value * (torch.nan if name == "elastic" else 1.0) for name, value in raw.items()}, neutral)]
 
-    monkeypatch.setattr(Equivar, "forward_raw", nonfinite)
+    monkeypatch.setattr(Equivar, "forward_members", nonfinite)
     outcome = compute(structures(salts(2)), Job(("eps_inf", "elastic")))
     assert outcome.failures.num_rows == 0
     for row in outcome.results.to_pylist():

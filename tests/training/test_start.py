@@ -20,7 +20,7 @@ from voigt.training.datamodule import read_data, training_graph
 from voigt.training.losses import total_loss
 from voigt.training.recipe import Recipe, parse_recipe
 from voigt.training.run import train
-from voigt.training.start import initial_network
+from voigt.training.start import _fill, initial_network
 
 
 def graphs_of(tiny: Recipe, part: str = "train") -> list[CrystalGraph]:
@@ -319,3 +319,41 @@ def frames_of(tiny: Recipe) -> dict[str, torch.Tensor]:
     batch = collate(graphs_of(tiny))
     names = ("lattice", "frames", "frame_crystal", "operations", "operation_crystal")
     return {name: getattr(batch, name) for name in names}
+
+
+class TestMembers:
+    """From one readout of a property to several, and back."""
+
+    def network(self, world, **model):
+        tiny = recipe(world, model={"element_reference": True, **model}, **({"teacher": "x"} if model else {}))
+        return initial_network(tiny, graphs_of(recipe(world)))
+
+    def test_there_and_back(self, world):
+        one = self.network(world)
+        several = self.network(world, members=3)
+        again = self.network(world)
+        _copy(one, several)
+        for readout in several.readouts.values():
+            assert torch.equal(readout.weight[..., 0], readout.weight[..., 2])
+        with torch.no_grad():
+            for readout in again.readouts.values():
+                readout.weight.zero_()
+                readout.reference.weight.zero_()
+        _copy(several, again)
+        for name, value in one.named_parameters():
+            torch.testing.assert_close(dict(again.named_parameters())[name], value)
+
+    def test_fine_tuning_a_network_that_stands_for_an_ensemble(self, world):
+        several = self.network(world, members=3)
+        path = stored(world, several)
+        tiny = recipe(world, finetune=path)
+        network = initial_network(tiny, graphs_of(tiny))
+        batch = collate(graphs_of(tiny)[:3])
+        for name, value in outputs(several, batch).items():
+            torch.testing.assert_close(outputs(network, batch)[name], value, rtol=0.02, atol=0.02)
+
+
+def _copy(source: Network, target: Network) -> None:
+    with torch.no_grad():
+        for name, parameter in target.named_parameters():
+            _fill(parameter, dict(source.named_parameters())[name])

@@ -85,7 +85,8 @@ def _facts(model: LoadedModel, path: Path, listed: bool) -> list[str]:
         f"name         {model.name}",
         f"file         {path} ({size})",
         f"predicts     {units}",
-        f"method       {model.hypers.method}, members: {members}, parameters of one: {parameters:,}, "
+        f"method       {model.hypers.method}, members: {members}, networks: {len(model.members)}, "
+        f"parameters of one network: {parameters:,}, "
         f"cutoff {model.hypers.cutoff:g} Angstrom",
         f"functionals  {functionals}",
         f"elements     {elements}{symbols}",

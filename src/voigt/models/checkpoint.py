@@ -186,7 +186,8 @@ def available_models() -> dict[str, Path]:
 def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
     """Load a model that ships with the package by name, or any model file by path.
 
-    The name of a model of an earlier release stands for the one that predicts its properties now.
+    The name of a model of an earlier release stands for the one that predicts its properties now, unless there is a
+    file of that name.
 
     Raises
     ------
@@ -194,7 +195,8 @@ def load_model(name: str | Path = DEFAULT_MODEL) -> LoadedModel:
         No such model; a truncated file; not a Voigt model; a format version that this release cannot read.
     """
     shipped = available_models()
-    former = FORMER.get(str(name)) if not os.path.exists(name) else None
+    # A folder of that name is no model; a model that ships needs no stand-in.
+    former = FORMER.get(str(name)) if str(name) not in shipped and not os.path.isfile(name) else None
     path = shipped.get(former or str(name), Path(name))
     if not os.path.isfile(path):  # a Path would raise for a name that is too long
         raise WeightsError(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import ase
 import numpy as np
 import torch
 from ase.data import chemical_symbols
+from numpy.typing import NDArray
 from torch import Tensor
 
 from voigt.errors import DomainError, InputError
@@ -274,7 +275,6 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
     if "born_charges" in output.spread and (rms := _largest_rms(output.spread["born_charges"])) > SPREAD_WARNING:
         text = f"the members of the ensemble disagree by up to {rms:.2f} e on an atom's Born charges"
         notes += (Note("disagreement", text, ("born_charges",)),)
-    notes += _unlike_training(model, entry, output, settings)
     values, members, residuals = {}, {}, {}
     for name, raw in output.raw.items():
         prop = PROPERTIES[name]
@@ -290,9 +290,10 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
         if name == "born_charges" and settings.sum_rule:
             charge = torch.tensor([charge_of(entry.structure.atoms, settings)], dtype=value.dtype)
             value = acoustic_sum_rule(value, torch.zeros(len(value), dtype=torch.int64), 1, charge, None)
-        values[name] = value.numpy()
+        values[name] = value.numpy() + 0.0  # no negative zeros
         if member_values is not None:
             members[name] = member_values.numpy()
+    notes += _unlike_training(model, entry, output, values, settings)
     charges = output.raw.get("born_charges")
     functional = settings.functional or next(iter(functionals_of(model)), None)
     prediction = Prediction(
@@ -315,15 +316,22 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
     return replace(prediction, interval=intervals_of(prediction, model.intervals)) if settings.sum_rule else prediction
 
 
-def _unlike_training(model: LoadedModel, entry: Prepared, output: _Output, settings: Settings) -> tuple[Note, ...]:
+def _unlike_training(
+    model: LoadedModel,
+    entry: Prepared,
+    output: _Output,
+    values: Mapping[str, NDArray[np.float64]],
+    settings: Settings,
+) -> tuple[Note, ...]:
     """A note on a crystal that is far from the training set, if the model file comes with its range."""
     known = load_range(model.path) if settings.check_domain and model.path is not None else None
     if known is None:
         return ()
+    # Of a tensor that symmetry forbids nobody is uncertain, however the networks scatter around zero.
     spread = {
         name: relative_spread(output.spread[name].numpy(), output.neutral[name].numpy())
         for name in known.spread
-        if name in output.spread
+        if name in output.spread and float(np.abs(values[name]).max()) > ROUNDING
     }
     found = unlike_training(entry.graph, spread, known)
     if found is None:

@@ -129,9 +129,9 @@ class Prediction:
     >>> import voigt
     >>> voigt.predict("examples/MgO.vasp")[0]
     Prediction MgO: MgO, Fm-3m (225), 2 atoms
-      born_charges: means of atoms -1.95 to 1.95 e; model born, PBEsol
-      eps_inf: principal values 3.33, 3.33, 3.33; model born, PBEsol
-      largest spread 0.0133 e, 0.0474
+      born_charges: means of atoms -1.97 to 1.97 e, ± 0.179 (90 %); model born, PBEsol
+      eps_inf: principal values 3.29, 3.29, 3.29, ± 0.561 (90 %); model born, PBEsol
+      and eps_ionic, eps_total
       no notes
     """
 

@@ -37,7 +37,7 @@ def predict_structures(
     >>> from voigt.structures import read
     >>> results = list(predict_structures(read("examples/MgO.vasp"), "born", Settings()))
     >>> results[0].id, sorted(results[0].values)
-    ('MgO', ['born_charges', 'eps_inf'])
+    ('MgO', ['born_charges', 'eps_inf', 'eps_ionic', 'eps_total'])
     """
     return predict_planned(structures, choose_models(model, settings))
 

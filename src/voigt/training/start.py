@@ -67,11 +67,18 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
 
 
 def _fill(parameter: Tensor, value: Tensor) -> None:
-    """Copy a trained value; every head of a readout starts from the only one of the trained model."""
-    if parameter.ndim == value.ndim and parameter.shape != value.shape:  # references: heads run fastest
-        value = value.repeat_interleave(parameter.shape[-1] // value.shape[-1], dim=-1)
-    elif parameter.ndim > value.ndim:
+    """Copy a trained value: every readout of several starts from the only one of the trained model, and one alone from
+    the mean of several.
+    """
+    own, given = parameter.shape[-1], value.shape[-1]
+    if parameter.ndim > value.ndim:
         value = value[..., None]
+    elif parameter.ndim < value.ndim:
+        value = value.mean(dim=-1)
+    elif own > given:  # references: readouts run fastest
+        value = value.repeat_interleave(own // given, dim=-1)
+    elif own < given:
+        value = value.unflatten(-1, (own, given // own)).mean(dim=-1)
     parameter.copy_(value.expand_as(parameter))
 
 
