@@ -48,7 +48,7 @@ def main() -> None:
     rows = {
         "symmetry (operations, permutations, orbits)": clock.seconds["symmetry"],
         "neighbor list and graph": clock.seconds["graph"],
-        f"ensemble of {len(model.members)} networks": clock.seconds["network"],
+        f"networks ({len(model.members)}, members {model.ensemble_size})": clock.seconds["network"],
         "projection, sum rule, diagnostics": clock.seconds["corrections"],
         "structure to tensors, in all": total,
     }
