@@ -66,7 +66,7 @@ def test_labels_of_the_teacher(world):
 @pytest.mark.parametrize("how", ["lightning", "device"])
 def test_members_follow_the_teacher(world, tmp_path, how):
     """Readout k departs from the mean as member k does."""
-    given = student(world, epochs=60, finetune=world[1], optimizer={"lr": 0.003})
+    given = student(world, epochs=30, finetune=world[1], optimizer={"lr": 0.003})
     trained = train(given, tmp_path) if how == "lightning" else train_on_device(given, tmp_path, Budget())
     model, teacher = load_model(trained.model), load_model(world[1])
     assert model.ensemble_size == 3
