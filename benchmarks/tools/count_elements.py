@@ -9,17 +9,12 @@ as they are. `voigt models NAME` draws the counts.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from pathlib import Path
 
-from safetensors import safe_open
-from safetensors.torch import load_file, save
-
 from voigt.errors import RecipeError
 from voigt.evaluation.finishing import training_data
-from voigt.files import atomic_write
-from voigt.models.checkpoint import LoadedModel, load_model
+from voigt.models.checkpoint import LoadedModel, load_model, write_counts
 from voigt.training.card import element_counts
 from voigt.training.recipe import parse_recipe
 
@@ -44,15 +39,6 @@ def counts_of(model: LoadedModel, root: str | Path) -> dict[int, int]:
     if changed:
         raise RecipeError(f"{model.name} was trained on other data than {', '.join(changed)} in {root}; count in those")
     return element_counts(parse_recipe(dict(model.card.recipe), model.name), data)
-
-
-def write_counts(path: Path, counts: dict[int, int]) -> None:
-    """Put counts on the card of a model file, atomically; all else is kept."""
-    with safe_open(path, framework="pt") as stream:
-        metadata = stream.metadata()
-    metadata["card"] = json.dumps({**json.loads(metadata["card"]), "element_counts": counts})
-    with atomic_write(path, "wb") as stream:
-        stream.write(save(load_file(path), metadata))
 
 
 if __name__ == "__main__":

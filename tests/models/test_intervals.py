@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tests.predictions import save_tiny_model
 
 from voigt.errors import WeightsError
-from voigt.models.checkpoint import available_models, load_model, save_model, write_intervals
+from voigt.models.checkpoint import available_models, load_model, write_counts, write_intervals
 from voigt.models.intervals import IntervalRule, half_width, intervals_json, parse_intervals
 
 RULE = IntervalRule(
@@ -87,10 +87,15 @@ def tensors(content: bytes) -> bytes:
     return content[8 + int.from_bytes(content[:8], "little") :]
 
 
-def test_saving_takes_intervals_along(tmp_path: Path) -> None:
-    model = load_model(save_tiny_model(tmp_path / "tiny.safetensors"))
-    save_model(model.members, tmp_path / "other.safetensors", model.card, intervals=RULES)
-    assert load_model(tmp_path / "other.safetensors").intervals == RULES
+def test_counts_and_intervals_leave_each_other_alone(tmp_path: Path) -> None:
+    path = save_tiny_model(tmp_path / "tiny.safetensors")
+    before = tensors(path.read_bytes())
+    write_intervals(path, RULES)
+    write_counts(path, {8: 3})
+    write_intervals(path, RULES)
+    assert load_model(path).intervals == RULES
+    assert load_model(path).card.element_counts == {8: 3}
+    assert tensors(path.read_bytes()) == before
 
 
 def test_models_of_older_releases_have_none() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,15 +15,15 @@ from tests import crystals
 from tests.predictions import save_tiny_model
 
 from voigt.data.labeled import LabeledCrystal, labeled
-from voigt.models.checkpoint import load_model
+from voigt.models.checkpoint import load_model, write_intervals
 from voigt.models.intervals import COVERAGE, IntervalRule, half_width
 from voigt.prediction import Settings, predict_structures
 from voigt.prediction.calibration import (
     FEWEST,
     Errors,
-    calibrate,
     conformal_quantile,
     errors_of,
+    fit_intervals,
     fit_rule,
     predicted,
     quantile_regression,
@@ -185,6 +186,13 @@ def salts(count: int, seed: int, charge: float = 1.0, unlabeled: int = 0) -> lis
 
 
 ELEMENTS = ("O", "Na", "Mg", "Cl", "Cs", "Si")
+
+
+def calibrate(path: Path, crystals: Sequence[LabeledCrystal]) -> dict[str, IntervalRule]:
+    model = load_model(path)
+    rules = fit_intervals(model, predicted(model, crystals))
+    write_intervals(path, rules)
+    return rules
 
 
 def test_a_calibrated_file_gives_intervals_that_cover(tmp_path: Path) -> None:

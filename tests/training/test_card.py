@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase.data import atomic_numbers
-from benchmarks.tools.count_elements import counts_of, write_counts
+from benchmarks.tools.count_elements import counts_of
 from tests.training.synthetic import labeled_crystals, recipe, write_data
 
 from voigt.errors import RecipeError
-from voigt.models.checkpoint import ModelCard, load_model, save_model
+from voigt.models.checkpoint import ModelCard, load_model, save_model, write_counts
 from voigt.models.methods import build_network
 from voigt.training.card import element_counts, model_card
 from voigt.training.datamodule import read_data

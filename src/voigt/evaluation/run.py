@@ -19,9 +19,8 @@ from voigt.evaluation.evaluation import Evaluation, evaluate_scored
 from voigt.evaluation.scored import Scored
 from voigt.models.checkpoint import LoadedModel, ModelCard
 from voigt.notes import MEANING, Failure
+from voigt.prediction.labeled import predict_labeled
 from voigt.prediction.result import Prediction, Settings
-from voigt.prediction.stream import predict_structures
-from voigt.structures import InputStructure
 from voigt.tensors.properties import get_property
 from voigt.writers.markdown import counted
 
@@ -197,20 +196,13 @@ def _predict(
 ) -> list[Scored]:
     """One `Scored` for each crystal, in order; one that cannot be predicted has no values and adds a failure."""
     results: dict[int, Scored] = {}
-    for functional in dict.fromkeys(crystal.functional for crystal in crystals):
-        members = [i for i, crystal in enumerate(crystals) if crystal.functional == functional]
-        requested = functional if functional in model.hypers.functionals else None
-        settings = Settings(
-            properties=tuple(names), functional=requested, allow_unseen=allow_unseen, check_domain=False
-        )
-        chosen = [crystals[i] for i in members]
-        inputs = (InputStructure(crystal.source, i, crystal.id, crystal.atoms) for i, crystal in enumerate(chosen))
-        for index, result in zip(members, predict_structures(inputs, model, settings), strict=True):
-            if isinstance(result, Failure):
-                failures.append(result)
-            results[index] = _scored(crystals[index], result if isinstance(result, Prediction) else None)
-            if advance is not None:
-                advance()
+    settings = Settings(properties=tuple(names), allow_unseen=allow_unseen)
+    for index, result in predict_labeled(model, crystals, settings):
+        if isinstance(result, Failure):
+            failures.append(result)
+        results[index] = _scored(crystals[index], result if isinstance(result, Prediction) else None)
+        if advance is not None:
+            advance()
     return [results[i] for i in range(len(crystals))]
 
 

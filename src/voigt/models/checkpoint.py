@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -115,16 +115,8 @@ class LoadedModel:
         return next(self.members[0].parameters()).device
 
 
-def save_model(
-    members: Sequence[Network],
-    path: str | Path,
-    card: ModelCard,
-    half: bool = False,
-    intervals: Mapping[str, IntervalRule] | None = None,
-) -> None:
+def save_model(members: Sequence[Network], path: str | Path, card: ModelCard, half: bool = False) -> None:
     """Write an ensemble (or one network) to a safetensors file, atomically; `half`: numbers of 16 instead of 32 bits.
-
-    `intervals`: of the properties, if they are known already; see `write_intervals`.
 
     Raises
     ------
@@ -144,14 +136,24 @@ def save_model(
         "hypers": json.dumps([member.hypers.model_dump(mode="json") for member in members]),
         "units": json.dumps({name: PROPERTIES[name].unit for name in members[0].hypers.properties}),
         "card": json.dumps(vars(card)),
-        **({_INTERVALS: intervals_json(intervals)} if intervals else {}),
     }
     with atomic_write(path, "wb") as stream:
         stream.write(save_tensors(tensors, metadata))
 
 
 def write_intervals(path: str | Path, intervals: Mapping[str, IntervalRule]) -> None:
-    """Put intervals into the metadata of a model file in the place of those it had, atomically.
+    """Put intervals into the metadata of a model file in the place of those it had; raises as `write_metadata`."""
+    write_metadata(path, {_INTERVALS: intervals_json(intervals)})
+
+
+def write_counts(path: str | Path, counts: Mapping[int, int]) -> None:
+    """Put `ModelCard.element_counts` on the card of a model file; raises as `load_model` and `write_metadata`."""
+    card = replace(load_model(path).card, element_counts=dict(counts))
+    write_metadata(path, {"card": json.dumps(vars(card))})
+
+
+def write_metadata(path: str | Path, changes: Mapping[str, str]) -> None:
+    """Replace or add texts in the metadata of a model file, atomically.
 
     All else stays as it is, the tensors byte for byte: a safetensors file is the length of its header (8 bytes, little
     endian), the header as JSON, and the tensors, whose places in the header count from its end.
@@ -168,10 +170,9 @@ def write_intervals(path: str | Path, intervals: Mapping[str, IntervalRule]) -> 
             size = int.from_bytes(stream.read(8), "little")
             header = load_json(stream.read(min(size, MOST_HEADER)))
             tensors = stream.read()
-        metadata = {key: value for key, value in header["__metadata__"].items() if key != _INTERVALS}
+        header["__metadata__"] = {**header["__metadata__"], **changes}
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise WeightsError(f"{path} is no model file ({plain_reason(error)}); fetch or train it again") from error
-    header["__metadata__"] = metadata | ({_INTERVALS: intervals_json(intervals)} if intervals else {})
     written = json.dumps(header, separators=(",", ":")).encode()
     written += b" " * (-len(written) % 8)  # tensors begin at a multiple of 8 bytes
     with atomic_write(path, "wb") as stream:

@@ -17,19 +17,17 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.data.labeled import LabeledCrystal
-from voigt.models.checkpoint import LoadedModel, ModelCard, load_model, write_intervals
+from voigt.models.checkpoint import LoadedModel, ModelCard
 from voigt.models.intervals import COVERAGE, IntervalRule
 from voigt.prediction.intervals import forbidden
+from voigt.prediction.labeled import predict_labeled
 from voigt.prediction.result import Prediction, Settings
-from voigt.prediction.stream import predict_structures
-from voigt.structures import InputStructure
 from voigt.tensors.layout import norm
 from voigt.tensors.properties import PROPERTIES
 
@@ -87,16 +85,8 @@ def predicted(model: LoadedModel, crystals: Sequence[LabeledCrystal]) -> list[Pa
 
     Crystals that cannot be predicted are left out.
     """
-    pairs = []
-    for functional in dict.fromkeys(crystal.functional for crystal in crystals):
-        own = [crystal for crystal in crystals if crystal.functional == functional]
-        requested = functional if functional in model.hypers.functionals else None
-        inputs = [InputStructure(crystal.source, k, crystal.id, crystal.atoms) for k, crystal in enumerate(own)]
-        settings = Settings(functional=requested, check_domain=False)
-        for crystal, result in zip(own, predict_structures(inputs, model, settings), strict=True):
-            if isinstance(result, Prediction):
-                pairs.append((crystal, result))
-    return pairs
+    results = predict_labeled(model, crystals, Settings())
+    return [(crystals[i], result) for i, result in results if isinstance(result, Prediction)]
 
 
 def errors_of(name: str, pairs: Sequence[Pair], card: ModelCard) -> Errors | None:
@@ -145,33 +135,12 @@ def items(name: str, prediction: Prediction) -> NDArray[np.int64]:
     return np.unique(prediction.symmetry.orbits) if PROPERTIES[name].per == "atom" else np.zeros(1, dtype=np.int64)
 
 
-def calibrate(path: str | Path, crystals: Sequence[LabeledCrystal]) -> dict[str, IntervalRule]:
-    """Fit the intervals of a model file to labeled crystals and write them into its metadata.
-
-    Parameters
-    ----------
-    path
-        The model file.
-    crystals
-        That training did not see: its validation split. What chose among weights is nearly, not quite, new to them.
-
-    Returns
-    -------
-    Property -> rule; properties of which fewer than `FEWEST` crystals have a label are absent, and the log says so.
-
-    Raises
-    ------
-    WeightsError, OutputError
-        The file is no model, or cannot be written.
-    """
-    model = load_model(path)
-    rules = fit_intervals(model, predicted(model, crystals))
-    write_intervals(path, rules)
-    return rules
-
-
 def fit_intervals(model: LoadedModel, pairs: Sequence[Pair]) -> dict[str, IntervalRule]:
-    """Rules of the properties of which enough crystals have a label, from what `predicted` gave."""
+    """Rules of the properties of which at least `FEWEST` crystals have a label, from what `predicted` gave.
+
+    The crystals should be new to training: its validation split. What chose among weights is nearly, not quite, new to
+    them. The log says which properties have too few.
+    """
     rules = {}
     for name in model.hypers.properties:
         errors = errors_of(name, pairs, model.card)
