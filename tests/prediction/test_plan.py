@@ -196,3 +196,16 @@ def test_dielectric_tensors_of_two_models_that_contradict(zz: float, below: str 
     assert list(merged.values) == ["eps_total", "eps_inf"]
     expected = f"eps_total (model 'dielectric') is below eps_inf (model 'born') by up to {below}, which cannot be"
     assert [warning.split(";")[0] for warning in merged.warnings] == ([] if below is None else [expected])
+
+
+def test_the_gap_model_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever predicts crystal by crystal with a loaded model does not wait for a file each time."""
+    born = load_model("born")
+    first = choose_models(born, Settings()).gap
+    read: list[object] = []
+    monkeypatch.setattr("voigt.prediction.plan.load_model", read.append)
+    second = choose_models(born, Settings()).gap
+    assert first is not None
+    assert second is not None
+    assert second.model is first.model
+    assert not read

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 
 from voigt.errors import DomainError, WeightsError
@@ -123,10 +125,18 @@ def _gap_share(shares: Sequence[Share], settings: Settings) -> Share | None:
     name = gap_model()
     if name is None:
         return None
-    model = load_model(name)
-    for member in model.members:
-        member.to(shares[0].model.device)
+    path = available_models()[name]
+    model = _gap_model_on(path, path.stat().st_mtime_ns, shares[0].model.device)
     return Share(model, replace(settings, properties=(GAP,), functional=None, check_domain=False))
+
+
+@lru_cache(maxsize=2)
+def _gap_model_on(path: Path, _changed: int, device: torch.device) -> LoadedModel:
+    """The gap model on a device. It is kept: to read it takes many times longer than to ask it about a crystal."""
+    model = load_model(path)
+    for member in model.members:
+        member.to(device)
+    return model
 
 
 def gap_model() -> str | None:
