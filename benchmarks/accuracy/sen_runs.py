@@ -2,11 +2,13 @@
 
     VOIGT_DATA=... python -m benchmarks.accuracy.sen_runs curve formation_energy -o runs/sen [--model FILE]
     VOIGT_DATA=... python -m benchmarks.accuracy.sen_runs variants formation_energy -o runs/sen [--rows base,...]
-        [--graph-store DIR]
+        [--seeds 0,1,2] [--graph-store DIR]
 
 Every row starts from the recipe of the shipped scalars, with the one property as its target, takes so many crystals of
 the training folds (smaller choices lie inside larger ones), chooses its weights on the validation crystals and is
-scored once on the whole test fold.
+scored once on the whole test fold. Variants are trained with small batches, so that they make as many steps as the
+models that ship; every seed draws its own crystals, the same for all variants. What their capsules hold is measured on
+1,000 crystals of the test fold, as `voigt explain` does.
 `--model` adds the model trained on all of them to the curve. Finished rows are read back.
 """
 
@@ -18,8 +20,10 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +33,25 @@ from numpy.typing import NDArray
 
 from voigt.files import atomic_write
 from voigt.graphs import collate
+from voigt.interpretation.crystals import choose, explain_structures
 from voigt.interpretation.measures import distances, participation_ratio, silhouette, standardized
+from voigt.interpretation.sets import Collection
 from voigt.models.checkpoint import load_model
 from voigt.models.sen.model import SEN
+from voigt.notes import Failure
+from voigt.prediction.result import Settings
+from voigt.structures import InputStructure
 from voigt.structures.symmetry import crystal_system
 from voigt.training.datamodule import BudgetBatches, open_graph_store, read_data, stored_graphs
+from voigt.training.device import Budget, train_on_device
 from voigt.training.recipe import Recipe, load_recipe, parse_recipe
-from voigt.training.run import train
 
 PASSES = {1_000: 30, 3_000: 20, 10_000: 8, 30_000: 4}
 """Passes over so many training crystals on the curve."""
-VARIANT_SIZE = 10_000
+VARIANT_SIZE, VARIANT_PASSES, VARIANT_BATCH, VARIANT_RATE = 10_000, 20, 64, 0.001
+"""Crystals, passes, batch and peak learning rate of the variants: 3,120 steps."""
+EXPLAINED = 1_000
+"""Test crystals whose capsules are looked at."""
 FOLDS = {"formation_energy": "e_form_fold", "band_gap": "gap_fold"}
 RELEASED = {"likelihood": 0.0, "reconstruction": 0.0, "prior_sparsity": 0.0, "posterior_sparsity": 0.0}
 VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -77,6 +89,10 @@ class Row:
         Of these vectors by crystal system, standardized, over 2,000 of them.
     system_accuracy
         Share of test crystals whose system the model tells; None without that head.
+    parts
+        Effective part capsules in a crystal and over the set.
+    shared
+        Label of a site -> normalized mutual information with the strongest capsule.
     """
 
     name: str
@@ -89,19 +105,26 @@ class Row:
     participation: float
     silhouette: float
     system_accuracy: float | None
+    parts: tuple[float, float]
+    shared: dict[str, float]
 
 
-def recipe_of(prop: str, size: int | None, passes: int, model: dict[str, Any], arguments: argparse.Namespace) -> Recipe:
-    """The recipe of the shipped scalars for one of them, with another number of crystals and passes."""
+def recipe_of(
+    prop: str, size: int | None, passes: int, seed: int, changes: dict[str, Any], arguments: argparse.Namespace
+) -> Recipe:
+    """The recipe of the shipped scalars for one of them, with other crystals and passes, and changes by section."""
     source = load_recipe(str(files("voigt.training") / "recipes" / "scalars.yaml"))
     content = source.model_dump(mode="json")
     content["targets"] = {prop: content["targets"][prop]}
-    content["split"] |= {"max_train": size, "column": FOLDS[prop], "hidden": {}}
-    content["model"] |= model
+    content["model"]["properties"] = [prop]
+    content["split"] |= {"max_train": size, "column": FOLDS[prop], "hidden": {}, "seed": seed}
+    for section in ("model", "optimizer"):
+        content[section] |= changes.get(section, {})
+    content["batch_size"] = changes.get("batch_size", content["batch_size"])
     if size is not None:  # a short run cannot spend itself on warming up
         steps = size // content["batch_size"] * passes
         content["optimizer"]["warmup_steps"] = min(content["optimizer"]["warmup_steps"], steps // 10)
-    content |= {"epochs": passes, "graph_store": arguments.graph_store, "seed": arguments.seed}
+    content |= {"epochs": passes, "graph_store": arguments.graph_store, "seed": seed}
     return parse_recipe(content, prop)
 
 
@@ -142,20 +165,36 @@ def score(network: SEN, recipe: Recipe, prop: str) -> dict[str, Any]:
     }
 
 
+def capsules(model: Path, prop: str, recipe: Recipe) -> dict[str, Any]:
+    """What the part capsules of a model hold, on crystals drawn from the test fold."""
+    test = read_data(recipe).select("test")
+    rows = np.sort(np.random.default_rng(0).permutation(len(test))[:EXPLAINED])
+    structures = [InputStructure("test", int(k), str(k), one.atoms) for k, one in zip(rows, test.take(rows.tolist()), strict=True)]
+    collection = Collection()
+    settings = Settings(symprec=recipe.symmetry or 1e-3, allow_unseen=True)
+    for crystal in explain_structures(structures, choose(str(model), prop), settings):
+        if not isinstance(crystal, Failure):
+            collection.add(crystal)
+    summary = collection.summary()
+    shared = {name: found.normalized for name, found in summary.sites.items() if found is not None}
+    return {"parts": summary.effective_parts, "shared": shared}
+
+
 def run_row(
-    prop: str, name: str, size: int, passes: int, model: dict[str, Any], arguments: argparse.Namespace
+    prop: str, name: str, size: int, passes: int, seed: int, changes: dict[str, Any], arguments: argparse.Namespace
 ) -> Row:
     """Train and score one row, or read its finished result."""
-    folder = Path(arguments.output) / f"{prop}-{name}-{size}-{passes}-{arguments.seed}"
+    folder = Path(arguments.output) / f"{prop}-{name}-{size}-{passes}-{seed}"
     result = folder / "row.json"
     if result.is_file():
         return Row(**json.loads(result.read_text()))
-    recipe = recipe_of(prop, size, passes, model, arguments)
-    trained = train(recipe, folder, resume=(folder / "checkpoints" / "last.ckpt").is_file())
+    recipe = recipe_of(prop, size, passes, seed, changes, arguments)
+    trained = train_on_device(recipe, folder, Budget("cpu"), resume=(folder / "device.ckpt").is_file())
     network = trained.network
     if not isinstance(network, SEN):
         raise TypeError("the recipe trains another method")
-    row = Row(name, size, passes, round(trained.seconds), **score(network, recipe, prop))
+    seen = {**score(network, recipe, prop), **capsules(trained.model, prop, recipe)}
+    row = Row(name, size, passes, round(trained.seconds), **seen)
     with atomic_write(result) as stream:
         json.dump(asdict(row), stream, indent=1)
     return row
@@ -170,7 +209,7 @@ def power_law(sizes: NDArray[np.float64], errors: NDArray[np.float64]) -> tuple[
 def curve(arguments: argparse.Namespace) -> str:
     """Table of the learning curve with its extrapolation."""
     prop = arguments.property
-    rows = [run_row(prop, "base", size, passes, {}, arguments) for size, passes in PASSES.items()]
+    rows = [run_row(prop, "base", size, passes, 0, {}, arguments) for size, passes in PASSES.items()]
     if arguments.model is not None:
         rows.append(_whole(prop, arguments))
     unit = "eV" if prop == "band_gap" else "eV/atom"
@@ -192,31 +231,52 @@ def _whole(prop: str, arguments: argparse.Namespace) -> Row:
     network = loaded.members[0]
     if not isinstance(network, SEN):
         raise TypeError(f"{arguments.model} is of another method")
-    recipe = recipe_of(prop, None, 1, {}, arguments)
+    recipe = recipe_of(prop, None, 1, 0, {}, arguments)
     count = len(read_data(recipe).parts["train"])
     passes = int(loaded.card.recipe["epochs"])
     table = Path(arguments.model).parent / "metrics.csv"
     seconds = float(list(csv.DictReader(table.open()))[-1]["seconds"]) if table.is_file() else float("nan")
-    return Row("all", count, passes, seconds, **score(network, recipe, prop))
+    seen = {**score(network, recipe, prop), **capsules(Path(arguments.model), prop, recipe)}
+    return Row("all", count, passes, seconds, **seen)
 
 
 def variants(arguments: argparse.Namespace) -> str:
-    """Table of what each ingredient brings."""
+    """Table of what each ingredient brings: means over the seeds, and their standard deviation."""
     prop = arguments.property
     names = list(VARIANTS) if arguments.rows is None else arguments.rows.split(",")
-    passes = PASSES[VARIANT_SIZE]
-    rows = [(name, run_row(prop, name, VARIANT_SIZE, passes, VARIANTS[name][1], arguments)) for name in names]
-    systems = list(rows[0][1].by_system)
-    lines = [
-        f"| variant | test MAE | {' | '.join(systems)} | participation ratio | silhouette | systems told | minutes |",
-        "|---|---|" + "---|" * (len(systems) + 4),
-    ]
-    for name, row in rows:
-        told = "" if row.system_accuracy is None else f"{100 * row.system_accuracy:.1f} %"
-        errors = " | ".join(f"{row.by_system[system]:.4f}" for system in systems)
-        measures = f"{row.participation:.1f} | {row.silhouette:.3f} | {told} | {row.seconds / 60:.0f}"
-        lines.append(f"| {VARIANTS[name][0]} | {row.mae:.4f} | {errors} | {measures} |")
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    rows: dict[str, list[Row]] = {name: [] for name in names}
+    for seed, name in product(seeds, names):  # seed by seed: an interrupted study compares what it has
+        changes = {
+            "model": VARIANTS[name][1], "optimizer": {"lr": VARIANT_RATE, "ema": 0.999}, "batch_size": VARIANT_BATCH
+        }
+        rows[name].append(run_row(prop, name, VARIANT_SIZE, VARIANT_PASSES, seed, changes, arguments))
+    figures: dict[str, Callable[[Row], float | None]] = {"test MAE": lambda row: row.mae}
+    figures |= {system: (lambda row, system=system: row.by_system[system]) for system in rows[names[0]][0].by_system}
+    figures |= {
+        "participation ratio": lambda row: row.participation,
+        "silhouette": lambda row: row.silhouette,
+        "systems told": lambda row: row.system_accuracy,
+        "parts in a crystal": lambda row: row.parts[0],
+        "parts over the set": lambda row: row.parts[1],
+    }
+    figures |= {
+        f"shared with {label}": (lambda row, label=label: row.shared[label]) for label in rows[names[0]][0].shared
+    }
+    figures["minutes"] = lambda row: row.seconds / 60
+    lines = [f"| | {' | '.join(VARIANTS[name][0] for name in names)} |", "|---|" + "--:|" * len(names)]
+    for title, figure in figures.items():
+        lines.append(f"| {title} | {' | '.join(_spread([figure(row) for row in rows[name]]) for name in names)} |")
     return "\n".join(lines)
+
+
+def _spread(values: list[float | None]) -> str:
+    """Mean over seeds, with the standard deviation of one seed."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    deviation = f" ± {np.std(known, ddof=1):.2g}" if len(known) > 1 else ""
+    return f"{np.mean(known):.4g}{deviation}"
 
 
 def main() -> None:
@@ -227,7 +287,7 @@ def main() -> None:
     parser.add_argument("--graph-store", default="runs/graphs-5A")
     parser.add_argument("--model")
     parser.add_argument("--rows")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", default="0,1,2")
     arguments = parser.parse_args()
     if "VOIGT_DATA" not in os.environ:
         sys.exit("set VOIGT_DATA to the folder that holds scalars/")

@@ -200,6 +200,16 @@ class TestRuns:
         assert resumed.seconds > 0
 
 
+def test_fine_tuning_starts_at_the_trained_network(world, tmp_path):
+    both = {"targets": {"band_gap": {}, "formation_energy": {}}}
+    trained = train_on_device(recipe(world, **both, epochs=1), tmp_path, Budget())
+    chosen = recipe(world, **both, finetune=str(trained.model), seed=1)
+    tuned = initial_network(chosen, CrystalDataModule(chosen, read_data(chosen)).train_graphs)
+    assert any(value.ndim == 0 for value in tuned.parameters())
+    for (name, value), other in zip(trained.network.named_parameters(), tuned.named_parameters(), strict=True):
+        assert torch.equal(value, other[1]), name
+
+
 class TestOnADevice:
     """Capsules that compete, with both targets, in padded batches that nothing waits for."""
 

@@ -70,6 +70,9 @@ def _fill(parameter: Tensor, value: Tensor) -> None:
     """Copy a trained value: every readout of several starts from the only one of the trained model, and one alone from
     the mean of several.
     """
+    if parameter.shape == value.shape:
+        parameter.copy_(value)
+        return
     own, given = parameter.shape[-1], value.shape[-1]
     if parameter.ndim > value.ndim:
         value = value[..., None]
