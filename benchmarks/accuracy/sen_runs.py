@@ -48,8 +48,10 @@ from voigt.training.recipe import Recipe, load_recipe, parse_recipe
 
 PASSES = {1_000: 30, 3_000: 20, 10_000: 8, 30_000: 4}
 """Passes over so many training crystals on the curve."""
-VARIANT_SIZE, VARIANT_PASSES, VARIANT_BATCH, VARIANT_RATE = 10_000, 20, 64, 0.001
-"""Crystals, passes, batch and peak learning rate of the variants: 3,120 steps."""
+VARIANT_SIZE, VARIANT_PASSES, VARIANT_BATCH, VARIANT_RATE = 6_000, 20, 40, 0.001
+"""Crystals, passes, batch and peak learning rate of the variants: 3,000 steps."""
+VARIANT_ATOMS = 30
+"""Largest cell that a variant is trained on."""
 EXPLAINED = 1_000
 """Test crystals whose capsules are looked at."""
 FOLDS = {"formation_energy": "e_form_fold", "band_gap": "gap_fold"}
@@ -118,9 +120,11 @@ def recipe_of(
     content["targets"] = {prop: content["targets"][prop]}
     content["model"]["properties"] = [prop]
     content["split"] |= {"max_train": size, "column": FOLDS[prop], "hidden": {}, "seed": seed}
-    for section in ("model", "optimizer"):
+    for section in ("model", "optimizer", "split"):
         content[section] |= changes.get(section, {})
     content["batch_size"] = changes.get("batch_size", content["batch_size"])
+    if size is not None:  # validation crystals are as many as a quarter of a pass
+        content["steps_per_checkpoint"] = 4 * (size // content["batch_size"])
     if size is not None:  # a short run cannot spend itself on warming up
         steps = size // content["batch_size"] * passes
         content["optimizer"]["warmup_steps"] = min(content["optimizer"]["warmup_steps"], steps // 10)
@@ -169,7 +173,8 @@ def capsules(model: Path, prop: str, recipe: Recipe) -> dict[str, Any]:
     """What the part capsules of a model hold, on crystals drawn from the test fold."""
     test = read_data(recipe).select("test")
     rows = np.sort(np.random.default_rng(0).permutation(len(test))[:EXPLAINED])
-    structures = [InputStructure("test", int(k), str(k), one.atoms) for k, one in zip(rows, test.take(rows.tolist()), strict=True)]
+    drawn = zip(rows.tolist(), test.take(rows.tolist()), strict=True)
+    structures = [InputStructure("test", row, str(row), crystal.atoms) for row, crystal in drawn]
     collection = Collection()
     settings = Settings(symprec=recipe.symmetry or 1e-3, allow_unseen=True)
     for crystal in explain_structures(structures, choose(str(model), prop), settings):
@@ -248,7 +253,10 @@ def variants(arguments: argparse.Namespace) -> str:
     rows: dict[str, list[Row]] = {name: [] for name in names}
     for seed, name in product(seeds, names):  # seed by seed: an interrupted study compares what it has
         changes = {
-            "model": VARIANTS[name][1], "optimizer": {"lr": VARIANT_RATE, "ema": 0.999}, "batch_size": VARIANT_BATCH
+            "model": VARIANTS[name][1],
+            "optimizer": {"lr": VARIANT_RATE, "ema": 0.999},
+            "batch_size": VARIANT_BATCH,
+            "split": {"max_train_atoms": VARIANT_ATOMS},
         }
         rows[name].append(run_row(prop, name, VARIANT_SIZE, VARIANT_PASSES, seed, changes, arguments))
     figures: dict[str, Callable[[Row], float | None]] = {"test MAE": lambda row: row.mae}

@@ -26,7 +26,6 @@ from voigt.models.sen.environment import (
     LARGEST_LOGIT,
     Moments,
     channel_attention,
-    compiled_update,
     softmax_over_channels,
     update_bonds,
 )
@@ -148,13 +147,17 @@ def test_moments_hold_the_angles_between_bonds():
             own = (target == atom).double()
             pairs = shape * own[:, None] * own[None]
             expected[atom, columns] = torch.einsum("ij,ic,jd,cd->c", pairs, strength, strength, module.mix.weight)
-    actual = module(bonds, harmonics(unit), target, 4)
+    zero = torch.zeros(4, 32, dtype=torch.float64)  # nothing is added to the bonds
+    ends = (zero, target, target, torch.zeros(8, 32, dtype=torch.float64), zero)
+    moment = update_bonds(bonds, *ends, bonds[:, :1], harmonics(unit), module.of_bonds.weight, 2, 0.6)[2]
+    assert moment is not None
+    actual = module(moment)
     torch.testing.assert_close(actual, torch.nn.functional.layer_norm(expected, (6,)))
 
 
 def test_channel_attention_by_hand():
     logits = random(5, 2, 3, 8)
-    new, weights = channel_attention(logits, 8)
+    new, weights = channel_attention(logits[:, 0], logits[:, 1])
     torch.testing.assert_close(weights.sum(dim=2), torch.ones(5, 3, dtype=torch.float64))
     by_hand = torch.zeros(5, 8, dtype=torch.float64)
     for head in range(3):
@@ -171,36 +174,6 @@ def test_no_channel_takes_all_attention():
     huge = softmax_over_channels(1e6 * logits)
     ratio = huge.amax(dim=1) / huge.amin(dim=1)
     torch.testing.assert_close(ratio.amax(), torch.tensor(math.exp(2 * LARGEST_LOGIT), dtype=torch.float64))
-
-
-def bond_arguments(edges: int, atoms: int, dtype: torch.dtype = torch.float64) -> tuple[object, ...]:
-    generator = torch.Generator().manual_seed(edges)
-    target = torch.randint(atoms, (edges,), generator=generator).sort().values
-    source = torch.randint(atoms, (edges,), generator=generator)
-    tensors = [random(edges, 8), random(atoms, 32, seed=1), source, target]
-    tensors += [random(8, 32, seed=2), random(atoms, 32, seed=3), random(edges, 1, seed=4)]
-    return (*[t.to(dtype) if t.is_floating_point() else t for t in tensors], 2, 0.6)
-
-
-def test_bonds_edge_by_edge():
-    bonds, ends, source, target, weight, own, factor, heads, mixing = bond_arguments(11, 4)
-    new, joined = update_bonds(bonds, ends, source, target, weight, own, factor, heads, mixing)
-    expected = torch.zeros(4, 8, dtype=torch.float64)
-    for e in range(11):
-        logits = (bonds[e] @ weight + ends[source[e]] + own[target[e]]).view(1, 2, heads, 8)
-        row = bonds[e] + mixing * channel_attention(logits, 8)[0][0]
-        torch.testing.assert_close(new[e], row)
-        expected[target[e]] += factor[e, 0] * row
-    torch.testing.assert_close(joined, expected)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_compiled_bonds_are_the_bonds():
-    compiled = compiled_update()
-    for edges, atoms in ((40, 6), (97, 11)):  # sizes are left open: one compilation serves both
-        arguments = bond_arguments(edges, atoms, torch.float32)
-        torch.testing.assert_close(compiled(*arguments), update_bonds(*arguments), rtol=1e-4, atol=1e-4)
 
 
 # Composition.

@@ -16,7 +16,8 @@ from voigt.models.radial import envelope, harmonics
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
 
-BondFunction = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, int, float], tuple[Tensor, Tensor]]
+BondFunction = Callable[..., tuple[Tensor, Tensor, Tensor | None]]
+"""`update_bonds`, or the same compiled."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,15 @@ LARGEST_LOGIT = 2.0
 
 
 def softmax_over_channels(logits: Tensor) -> Tensor:
-    """Softmax over the last axis of logits that are smoothly bounded by `LARGEST_LOGIT` on both sides."""
-    return (LARGEST_LOGIT * torch.tanh(logits / LARGEST_LOGIT)).softmax(dim=-1)
+    """Softmax over the last axis of L tanh(x / L) for logits x, which are so bounded by L = `LARGEST_LOGIT` = 2."""
+    # 2 tanh(x / 2) = 4 sigmoid(x) - 2, where the constant has no part in a softmax. The exponents are no larger than 4,
+    # so that no maximum need be looked for; and a sigmoid is four times as quick as torch's tanh.
+    raised = torch.exp(2.0 * LARGEST_LOGIT * torch.sigmoid(logits))
+    return raised / raised.sum(dim=-1, keepdim=True)
 
 
-def channel_attention(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
-    """(n, 2, heads, width) values and logits -> SELU of the sum over heads of values times softmax over channels.
+def channel_attention(values: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """SELU of the sum over heads of values times the softmax of logits over channels, both (n, heads, width).
 
     The weights are scaled to a mean of one, so that the width of the network does not set the size of its vectors, and
     the logits are bounded: without, training ends with all attention on one channel, and vectors in the hundreds.
@@ -63,8 +67,9 @@ def channel_attention(logits: Tensor, width: int) -> tuple[Tensor, Tensor]:
     -------
     (n, width) new vectors, (n, heads, width) weights that sum to one.
     """
-    weights = softmax_over_channels(logits[:, 1])
-    mixed = (logits[:, 0] * weights).sum(dim=1) * (width / math.sqrt(logits.shape[2]))
+    _, heads, width = values.shape
+    weights = softmax_over_channels(logits)
+    mixed = (values * weights).sum(dim=1) * (width / math.sqrt(heads))
     return nn.functional.selu(mixed), weights
 
 
@@ -82,7 +87,8 @@ class ChannelAttention(nn.Module):
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, inputs) -> (n, width), and the attention (n, heads, width)."""
-        return channel_attention(self.linear(rows).view(len(rows), 2, self.heads, self.width), self.width)
+        values, logits = self.linear(rows).view(-1, 2, self.heads, self.width).unbind(dim=1)
+        return channel_attention(values, logits)
 
 
 def update_bonds(
@@ -93,10 +99,14 @@ def update_bonds(
     weight: Tensor,
     receiver: Tensor,
     factor: Tensor,
+    shape: Tensor | None,
+    strength: Tensor | None,
     heads: int,
     mixing: float,
-) -> tuple[Tensor, Tensor]:
-    """One update of all bonds, and their sum over the bonds of each receiving atom.
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One update of all bonds, and their sums over the bonds of each receiving atom.
+
+    One function for all, so that compiled it goes over the edges only a few times and writes little in between.
 
     Parameters
     ----------
@@ -110,16 +120,32 @@ def update_bonds(
         (F, 2 heads F) linear map of the bond itself.
     factor
         (n_edges, 1) share of the bond in the sum.
+    shape
+        (n_edges, 8) harmonics; None: no moments are wanted.
+    strength
+        (direction_width, F) linear map of a bond to what it gives to the moments.
     heads, mixing
         As in the hyper-parameters.
+
+    Returns
+    -------
+    New bonds (n_edges, F), their sums (n_orbits, F), and moments (n_orbits, 8, direction_width) or None.
     """
-    width = bonds.shape[1]
-    # One linear layer on (bond, sender, receiver, state), as a sum: the parts of atoms run once per atom.
-    logits = bonds @ weight + sender.index_select(0, source) + receiver.index_select(0, target)
-    logits = logits.view(-1, 2, heads, width)
-    new, _ = channel_attention(logits, width)
+    width, count = bonds.shape[1], len(receiver)
+
+    def linear(columns: slice) -> Tensor:
+        # One linear layer on (bond, sender, receiver, state), as a sum: the parts of atoms run once per atom.
+        atoms = sender[:, columns].index_select(0, source) + receiver[:, columns].index_select(0, target)
+        return (bonds @ weight[:, columns] + atoms).view(-1, heads, width)
+
+    half = heads * width
+    new, _ = channel_attention(linear(slice(0, half)), linear(slice(half, 2 * half)))
     bonds = bonds + mixing * new
-    return bonds, receiver.new_zeros(len(receiver), width).index_add(0, target, bonds * factor)
+    joined = receiver.new_zeros(count, width).index_add(0, target, bonds * factor)
+    if shape is None or strength is None:
+        return bonds, joined, None
+    rows = shape[:, :, None] * nn.functional.linear(bonds, strength)[:, None]
+    return bonds, joined, receiver.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
 
 
 @lru_cache
@@ -137,10 +163,8 @@ class Moments(nn.Module):
         self.mix = nn.Linear(hypers.direction_width, hypers.direction_width, bias=False)
         self.normal = nn.LayerNorm(2 * hypers.direction_width)
 
-    def forward(self, bonds: Tensor, shape: Tensor, target: Tensor, count: int) -> Tensor:
-        """(n_edges, edge_width), (n_edges, 8) harmonics -> (n_orbits, 2 direction_width)."""
-        rows = shape[:, :, None] * self.of_bonds(bonds)[:, None, :]
-        moment = bonds.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
+    def forward(self, moment: Tensor) -> Tensor:
+        """(n_orbits, 8, direction_width), to which bonds give through `of_bonds` -> (n_orbits, 2 direction_width)."""
         # Scalar products of two moments of the same degree, channel by channel, do not change with the axes.
         products = moment * self.mix(moment)
         result: Tensor = self.normal(torch.cat([products[:, :3].sum(dim=1), products[:, 3:].sum(dim=1)], dim=1))
@@ -208,13 +232,13 @@ class Loops(nn.Module):
             around = whole[orbits.crystal]
             receiver = loop.bond_own(torch.cat([here, around], dim=1))
             sender = loop.bond_sender(here)
-            bonds, joined = self.update(
-                bonds, sender, source, target, loop.bond_weight, receiver, factor, loop.heads, loop.mixing
-            )
+            strength = None if loop.moments is None else loop.moments.of_bonds.weight
+            ends = (sender, source, target, loop.bond_weight, receiver)
+            bonds, joined, moment = self.update(bonds, *ends, factor, shape, strength, loop.heads, loop.mixing)
             joined = loop.normal_bonds(joined)
             parts = [joined, here, around]
-            if shape is not None and loop.moments is not None:
-                parts.append(loop.moments(bonds, shape, target, len(atoms)))
+            if moment is not None and loop.moments is not None:
+                parts.append(loop.moments(moment))
             new, weights = loop.atom(torch.cat(parts, dim=1))
             atoms = atoms + loop.mixing * new
             means = torch.cat([orbits.mean(joined), orbits.mean(atoms), whole], dim=1)
