@@ -9,6 +9,7 @@ from scipy.special import digamma
 from voigt.interpretation.crystals import relative_entropy
 from voigt.interpretation.measures import (
     Scatter,
+    conditional,
     contingency,
     dependence,
     distances,
@@ -153,3 +154,41 @@ def test_expected_information_is_the_mean_over_permutations() -> None:
     expected = expected_information(table.sum(axis=1), table.sum(axis=0))
     assert expected == pytest.approx(np.mean(dealt), abs=5 * np.std(dealt) / np.sqrt(1500))
     assert expected > 0.3  # bits from nothing: what the adjustment is for
+
+
+def test_what_is_told_beyond_a_third_label() -> None:
+    rng = np.random.default_rng(0)
+    third, second = rng.integers(3, size=600), rng.integers(2, size=600)
+    found = conditional(second, second, third)
+    assert found is not None
+    apart = [entropy(np.bincount(second[third == k]).astype(float)) * (third == k).mean() for k in range(3)]
+    assert found.bits == pytest.approx(sum(apart))
+    assert (found.adjusted, found.p_value) == (pytest.approx(1.0), pytest.approx(1 / 201))
+    nothing = conditional(third, second, third)  # the third label leaves nothing open
+    assert nothing is not None
+    assert (nothing.bits, nothing.adjusted) == (pytest.approx(0.0, abs=1e-12), 0.0)
+    assert conditional([], [], []) is None
+
+
+def test_without_a_third_label_it_is_the_mutual_information() -> None:
+    rng = np.random.default_rng(1)
+    first = rng.integers(4, size=300)
+    second = np.where(rng.random(300) < 0.4, first, rng.integers(4, size=300))
+    told, alone = conditional(first, second, np.zeros(300)), dependence(first, second)
+    assert told is not None
+    assert alone is not None
+    assert told.bits == pytest.approx(alone.bits)
+    assert told.chance == pytest.approx(expected_information(np.bincount(first), np.bincount(second)), rel=0.1)
+
+
+def test_chance_is_not_taken_for_more() -> None:
+    """Labels that know of the first only through the third, in many small classes: p values are even."""
+    rng, values = np.random.default_rng(2), []
+    for seed in range(40):
+        third = rng.integers(30, size=200)
+        first, second = (third + (rng.random(200) < 0.2)) % 5, (third + (rng.random(200) < 0.2)) % 7
+        found = conditional(first, second, third, permutations=50, seed=seed)
+        assert found is not None
+        values.append(found.p_value)
+    assert 0.35 < np.mean(values) < 0.65
+    assert np.mean(np.array(values) < 0.1) < 0.25

@@ -125,6 +125,15 @@ def strongest_capsules(crystal: CrystalExplanation) -> NDArray[np.int64] | None:
     return np.asarray(held.argmax(axis=1), dtype=np.int64)
 
 
+def held_by_objects(crystal: CrystalExplanation) -> Array:
+    """How much of each orbit every object holds, (n_orbits, objects + 1), the last belongs to none; it adds up to one.
+
+    A part holds presence times assignment of the atoms, and passes it on to objects by the posterior.
+    """
+    matrices = crystal.matrices
+    return np.asarray((orbit_sums(crystal, matrices.assignment) * matrices.presence) @ matrices.posterior)
+
+
 def overlap(crystal: CrystalExplanation) -> float | None:
     """How far different parts are formed by the same atoms: mean cosine of their assignments, 1 if all are alike.
 

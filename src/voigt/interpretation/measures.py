@@ -156,6 +156,52 @@ def dependence(
     return Dependence(bits, bits / mean if mean > 0 else 1.0, adjusted, int(table.sum()), len(columns), p_value)
 
 
+@dataclass(frozen=True)
+class Conditional:
+    """How much one label tells of another beyond what a third tells."""
+
+    bits: float  # mutual information, given the third label
+    chance: float  # its mean over permutations of the label among items with the same third label
+    # (bits - chance) over what the third label leaves open less chance: 0 by chance, 1 if nothing stays open
+    adjusted: float
+    p_value: float  # fraction of these permutations that tell as much, (k + 1) / (permutations + 1)
+
+
+def conditional(
+    first: Sequence[object], second: Sequence[object], given: Sequence[object], permutations: int = 200, seed: int = 0
+) -> Conditional | None:
+    """What the second label of items tells of the first, beyond what the label `given` tells; None without items.
+
+    Examples
+    --------
+    >>> third, second = [0, 0, 1, 1] * 25, [0, 1] * 50
+    >>> exclusive = [a ^ b for a, b in zip(second, third)]
+    >>> found = conditional(exclusive, second, third)
+    >>> found.bits, round(found.adjusted, 9), dependence(exclusive, third).bits
+    (1.0, 1.0, 0.0)
+    """
+    if not len(first):
+        return None
+    one, other, fixed = _codes(first), _codes(second), _codes(given)
+    both = fixed * (one.max() + 1) + one  # the first and the third as one label
+    apart = entropy(_counts(both)) - entropy(_counts(fixed))  # of the first, given the third
+    rest = entropy(_counts(both)) + entropy(_counts(fixed * (other.max() + 1) + other)) - entropy(_counts(fixed))
+    bits = max(rest - entropy(_counts(both * (other.max() + 1) + other)), 0.0)
+    rng, home, dealt = np.random.default_rng(seed), np.argsort(fixed, kind="stable"), np.empty_like(other)
+    scores = np.empty(permutations)
+    for k in range(permutations):
+        dealt[home] = other[np.lexsort((rng.random(len(other)), fixed))]
+        scores[k] = max(rest - entropy(_counts(both * (other.max() + 1) + dealt)), 0.0)
+    chance, reached = float(scores.mean()), int((scores >= bits - 1e-12).sum())
+    adjusted = (bits - chance) / (apart - chance) if apart - chance > 1e-12 else 0.0
+    return Conditional(bits, chance, adjusted, (reached + 1) / (permutations + 1))
+
+
+def _counts(codes: Labels) -> Array:
+    """How often each code occurs."""
+    return np.unique(codes, return_counts=True)[1].astype(np.float64)
+
+
 def contingency(first: Sequence[object], second: Sequence[object]) -> Array:
     """(different labels of the first, of the second) number of items that have both."""
     return _pairs(_codes(first), _codes(second))

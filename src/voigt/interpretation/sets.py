@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.interpretation.coordination import coordination
-from voigt.interpretation.crystals import CrystalExplanation, overlap, strongest_capsules
+from voigt.interpretation.coordination import polyhedra
+from voigt.interpretation.crystals import CrystalExplanation, held_by_objects, overlap, strongest_capsules
 from voigt.interpretation.measures import (
     Dependence,
     Scatter,
@@ -21,6 +21,7 @@ from voigt.interpretation.measures import (
     separation,
     standardized,
 )
+from voigt.interpretation.objects import Holdings, Motif, Objects
 from voigt.models.sen.heads import SYSTEMS
 
 Array = NDArray[np.float64]
@@ -64,6 +65,7 @@ class SetSummary:
     effective_parts: tuple[float, float]
     explained: float  # share of the present parts that belong to an object, by the posterior
     effective_objects: float  # how many objects there would be if those to which parts belong were alike
+    objects: Objects  # what they stand for
     # overlap: see `overlap`; mean over the crystals with three orbits and more, None without one, and their number
     overlap: float | None
     overlapping: int
@@ -79,6 +81,7 @@ class Collection:
     _embeddings: list[Array] = field(default_factory=list)
     _presences: list[Array] = field(default_factory=list)
     _belonging: list[Array] = field(default_factory=list)  # (objects + 1,) presence that belongs to each, last: to none
+    _holdings: Holdings = field(default_factory=Holdings)
     _overlaps: list[float] = field(default_factory=list)
     _capsules: list[int] = field(default_factory=list)
     _sites: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SITE_LABELS})
@@ -99,14 +102,15 @@ class Collection:
         self._stages = self._stages or [Scatter() for _ in matrices.atom_stages]
         for scatter, stage in zip(self._stages, matrices.atom_stages, strict=True):
             scatter.add(stage[crystal.representatives])
+        around = polyhedra(crystal.atoms, crystal.representatives)
+        self._holdings.add(held_by_objects(crystal), around)
         capsules = strongest_capsules(crystal)
         if capsules is not None:
             self._capsules += capsules.tolist()
             number = crystal.symmetry.number
             self._sites["Wyckoff orbit"] += [f"{number} {orbit.wyckoff}" for orbit in crystal.orbits]
             self._sites["site symmetry"] += [orbit.site_symmetry for orbit in crystal.orbits]
-            numbers = coordination(crystal.atoms)[crystal.representatives]
-            self._sites["coordination"] += [str(number) for number in numbers]
+            self._sites["coordination"] += [str(polyhedron.number) for polyhedron in around]
             self._sites["element"] += [orbit.element for orbit in crystal.orbits]
 
     @property
@@ -137,6 +141,7 @@ class Collection:
             effective_parts=(float(np.mean(np.exp2(entropies))), float(np.exp2(usage))),
             explained=float(belonging[:-1].sum() / belonging.sum()),
             effective_objects=float(np.exp2(entropy(belonging[:-1]))) if belonging[:-1].any() else 0.0,
+            objects=self._holdings.summary(),
             overlap=float(np.mean(self._overlaps)) if self._overlaps else None,
             overlapping=len(self._overlaps),
         )
@@ -172,8 +177,26 @@ def summary_record(summary: SetSummary) -> dict[str, Any]:
             "effective_parts": dict(zip(("in_a_crystal", "over_the_set"), summary.effective_parts, strict=True)),
             "overlap": {"cosine": summary.overlap, "crystals": summary.overlapping},
         },
-        "objects": {"explained": summary.explained, "effective": summary.effective_objects},
+        "objects": {
+            "explained": summary.explained,
+            "effective": summary.effective_objects,
+            "in_use": [
+                {**vars(meaning), "motifs": [_motif_record(motif) for motif in meaning.motifs]}
+                for meaning in summary.objects.in_use
+            ],
+        },
+        "object_and_site": {
+            "element": None if summary.objects.element is None else vars(summary.objects.element),
+            "beyond_the_element": {
+                name.replace(" ", "_"): None if told is None else vars(told)
+                for name, told in summary.objects.beyond.items()
+            },
+        },
     }
+
+
+def _motif_record(motif: Motif) -> dict[str, Any]:
+    return {**vars(motif), "information_bits": motif.information}
 
 
 def _dimension(scatter: Scatter, width: int) -> Dimension:

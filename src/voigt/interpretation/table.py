@@ -16,6 +16,7 @@ from voigt.interpretation.crystals import (
     strongest_orbits,
 )
 from voigt.interpretation.measures import Dependence
+from voigt.interpretation.objects import ATOMS, IN_USE, POLYHEDRA, USED, Meaning, Motif, Objects
 from voigt.interpretation.sets import Dimension, SetSummary
 from voigt.models.sen.heads import SYSTEMS
 from voigt.structures.formula import reduced_formula
@@ -88,6 +89,8 @@ def summary_lines(summary: SetSummary) -> list[Line]:
             ],
             (),
         ),
+        *_section("Objects", _object_rows(summary.objects), _OBJECT_NOTES if summary.objects.in_use else ()),
+        *_section("Main object of an atom", _decision_rows(summary.objects), _DECISION_NOTES),
     ]
 
 
@@ -221,6 +224,60 @@ def _overlap_rows(summary: SetSummary) -> list[str]:
     if summary.overlap is None:
         return []
     return [f"overlap of parts     {summary.overlap:.3f}, cosine over {summary.overlapping} crystals"]
+
+
+_SHOWN = 2  # motifs of each kind that are shown for an object
+
+_OBJECT_NOTES = (
+    "rows: atoms and polyhedra of which an object holds more than the set does",
+    f"main in: crystals that belong to it more than to others; used by: those of which {100 * USED:.0f} % belong to it",
+    "share: of all that it holds; lift: over the share in the set; center: lift of the center alone",
+    "p: adjusted for the number of motifs",
+    "purity: share of the crystals that use the object in which the motif occurs; set: of all crystals",
+)
+
+_DECISION_NOTES = (
+    "mutual information with the object that holds most of an atom",
+    "adjusted: 0 is what chance gives, 1 if nothing else decides; beyond it: of what the element leaves open",
+)
+
+
+def _object_rows(objects: Objects) -> list[str]:
+    chosen = {
+        meaning: [*meaning.leading(ATOMS, _SHOWN), *meaning.leading(POLYHEDRA, _SHOWN)]
+        for meaning in objects.in_use
+    }
+    if not chosen:
+        return [f"none has {100 * IN_USE:.0f} % of the present parts"]
+    width = max((len(motif.label) for motifs in chosen.values() for motif in motifs), default=0) + 2
+    rows = [f"{'':{width}}{'share':>9}{'lift':>7}{'center':>8}{'p':>8}{'purity':>9}{'set':>8}"]
+    for meaning, motifs in chosen.items():
+        rows += [_object_row(meaning), *(_motif_row(motif, width) for motif in motifs)]
+        rows += [] if motifs else ["  nothing more often than by chance"]
+    return rows
+
+
+def _object_row(meaning: Meaning) -> str:
+    share = f"object {meaning.capsule}: {100 * meaning.present:.1f} % of the present parts"
+    return f"{share}; main in {meaning.main_in}, used by {meaning.used_in}"
+
+
+def _motif_row(motif: Motif, width: int) -> str:
+    center = "" if motif.kind in ("element", "group") else f"{motif.center_lift:.1f}"
+    chance = f"{motif.p_value:.3f}" if motif.p_value >= 0.001 else "<0.001"
+    purity = "" if motif.purity is None else f"{100 * motif.purity:.1f} %"
+    numbers = f"{f'{100 * motif.share:.1f} %':>9}{motif.lift:>7.1f}{center:>8}{chance:>8}"
+    return f"{f'  {motif.label}':{width}}{numbers}{purity:>9}{f'{100 * motif.purity_in_set:.1f} %':>8}"
+
+
+def _decision_rows(objects: Objects) -> list[str]:
+    rows = [("element", objects.element), *((f"beyond it, {name}", told) for name, told in objects.beyond.items())]
+    width = max(len(name) for name, _ in rows)
+    return [f"{'':{width}}{'bits':>8}{'adjusted':>10}{'p':>8}"] + [
+        f"{name:{width}}{told.bits:>8.3f}{told.adjusted:>10.3f}{told.p_value:>8.3f}"
+        for name, told in rows
+        if told is not None
+    ]
 
 
 def _dimension_row(name: str, dimension: Dimension) -> str:
