@@ -66,6 +66,7 @@ EXCEPTIONS = {
     ): "it is given values that voigt.safe_yaml has read, never a file",
     ("structures/readers/vasp.py", "xml"): "a file that declares entities is refused before it is parsed",
     ("response/phonons/force_constants.py", "importlib.import_module"): "--calculator: who calls names the module",
+    ("response/potentials/registry.py", "importlib.import_module"): "names of packages, written in the source",
     ("training/queue.py", "subprocess"): "it starts voigt itself, as a list of words and without a shell",
     ("lazy.py", "import_module"): "names of our own modules, written in the source",
 }

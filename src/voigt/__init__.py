@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from voigt.api import Failure, Prediction, Settings, load_model, predict
+    from voigt.api import Failure, Prediction, Response, ResponseSettings, Settings, load_model, predict, respond
 
-__all__ = ["Failure", "Prediction", "Settings", "__version__", "load_model", "predict"]
+__all__ = [
+    "Failure",
+    "Prediction",
+    "Response",
+    "ResponseSettings",
+    "Settings",
+    "__version__",
+    "load_model",
+    "predict",
+    "respond",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,16 +1,23 @@
-"""What a notebook imports: `voigt.predict` and `voigt.load_model`."""
+"""What a notebook imports: `voigt.predict`, `voigt.respond` and `voigt.load_model`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from voigt.errors import InputError
+from voigt.lazy import lazy_names
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.prediction import Failure, Prediction, Settings, predict_structures
 from voigt.structures import read
 
-__all__ = ["Failure", "Prediction", "Settings", "load_model", "predict"]
+if TYPE_CHECKING:
+    from voigt.response.assembly import Response, ResponseSettings, respond
+
+__all__ = ["Failure", "Prediction", "Response", "ResponseSettings", "Settings", "load_model", "predict", "respond"]
+
+# `predict` starts faster without what phonons need.
+__getattr__ = lazy_names("voigt", dict.fromkeys(("Response", "ResponseSettings", "respond"), "response.assembly"))
 
 
 def predict(

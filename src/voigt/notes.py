@@ -32,10 +32,12 @@ Kind = Literal[
     "not_relaxed",
     "asymmetric_forces",
     "unstable_modes",
+    "soft_modes",
     "not_neutral",
     "processing",
     "set_aside",
     "no_axis",
+    "routes_disagree",
 ]
 
 MEANING: Mapping[Kind, str] = MappingProxyType(
@@ -61,10 +63,12 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
         "not_relaxed": "forces on the undisplaced structure",
         "asymmetric_forces": "forces of a calculator that contradict the symmetry of the crystal",
         "unstable_modes": "modes with imaginary or vanishing frequency, left out of the permittivity",
+        "soft_modes": "imaginary modes at wave vectors of a supercell: another structure is more stable",
         "not_neutral": "Born charges that do not sum to zero",
         "processing": "what was done to tensors or force constants",
         "set_aside": "tensors of a project that are not used",
         "no_axis": "direction that is not an axis of the permittivity",
+        "routes_disagree": "two ways to the same property that differ by more than the interval of one",
     }
 )
 """What each kind is in general, for tables that count them."""
@@ -73,7 +77,12 @@ INFORMATION: frozenset[Kind] = frozenset({"processing", "set_aside", "no_axis", 
 """Kinds that tell what was done; all others put a result in doubt."""
 
 
-OPTIONS: Mapping[Kind, str] = MappingProxyType({"unseen_elements": "use --allow-unseen to predict all the same"})
+OPTIONS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "unseen_elements": "use --allow-unseen to predict all the same",
+        "soft_modes": "--follow looks for the structure that the softest leads to",
+    }
+)
 """What the command line advises instead of the remedy for Python."""
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from tests import crystals
+from tests.response.potentials.toys import Wells, register, wells
 from tests.response.projects import spring_phonon, write_project
 from typer.testing import Result
 
@@ -123,6 +124,24 @@ def test_force_constants_and_piezoelectricity_from_a_calculator(
     expected = np.zeros((3, 6))
     expected[[0, 1, 2], [3, 4, 5]] = size
     np.testing.assert_allclose(abs(matrix), expected, atol=2e-3)
+
+
+def test_a_potential_by_name_gives_the_spectrum_of_a_structure(
+    voigt: Call, tmp_path: Path, tiny_model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cations in single wells: omega^2 = a (1/m + 1/M), and eps_ionic = 4 pi k Z^2 / (V a)."""
+    register(monkeypatch, "wells", lambda: Wells(depth=-2.0))
+    wells().write(tmp_path / "salt.vasp", format="vasp")
+    unit = "1 0 0 0 1 0 0 0 1"
+    (tmp_path / "BORN").write_text(f"14.4\n2 0 0 0 2 0 0 0 2\n{unit}\n{unit.replace('1', '-1')}\n")
+    words = ("--potential", "wells", "--dim", "1 1 1", "--displacement", "0.001", "--born", tmp_path / "BORN")
+    result = voigt(
+        "infrared", tmp_path / "salt.vasp", *words, "--model", tiny_model, "--piezo", "-o", tmp_path / "all.json"
+    )
+    assert result.exit_code == 0, result.stderr
+    record = json.loads((tmp_path / "all.json").read_text())
+    np.testing.assert_allclose(record["eps_ionic"], 180.9513 / (64 * 2.0) * np.eye(3), rtol=1e-3, atol=1e-6)
+    assert "ionic part of the piezoelectric tensor" in result.stdout
 
 
 def test_without_an_elastic_tensor_the_rest_is_delivered(

@@ -17,6 +17,7 @@ from ase.build import bulk
 from phonopy import Phonopy
 from phonopy.file_IO import parse_FORCE_SETS, write_FORCE_SETS
 from tests import crystals
+from tests.response.potentials.toys import Wells, register, wells
 from tests.response.projects import spring_phonon, write_project
 from typer.testing import Result
 
@@ -253,10 +254,56 @@ def test_a_calculator_gives_force_constants(
     assert last_row(result.stdout) == last_row(expected.stdout)
     result = voigt("phonons", tmp_path / "salt.cif", *words[2:])
     assert result.exit_code == 2
-    assert "or --calculator as well" in result.stderr
+    assert "or --potential as well" in result.stderr
     result = voigt("phonons", tmp_path / "salt.cif", "--calculator", "tests.response.projects:nothing")
     assert result.exit_code == 2
     assert "has no attribute 'nothing'" in result.stderr
+
+
+def test_a_potential_by_name_follows_what_is_soft(voigt: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relaxed, kept in a folder, and displaced where it is told to."""
+    register(monkeypatch, "wells", Wells)
+    wells().write(tmp_path / "salt.vasp", format="vasp")
+    words = ("--potential", "wells", "--dim", "1 1 1", "--nac", "none", "--folder", tmp_path / "kept")
+    result = voigt("phonons", tmp_path / "salt.vasp", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "read from salt.vasp, potential wells" in result.stdout
+    assert "positions relaxed with wells in 0 steps" in result.stderr
+    assert "i THz at Gamma; --follow looks for the structure that the softest leads to" in result.stderr
+    assert (tmp_path / "kept" / "phonopy_params.yaml").exists()
+    result = voigt("phonons", tmp_path / "salt.vasp", *words, "--follow")
+    assert result.exit_code == 0, result.stderr
+    assert "from Pm-3m to R3m" in result.stderr
+    assert "not stable" not in result.stderr
+    assert "R3m (160)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--potential", "wells"), "no potential is named 'wells'; known are sevennet-l3i5, sevennet-0"),
+        (
+            ("--potential", "sevennet-l3i5", "--calculator", "ase.calculators.emt:EMT"),
+            "two sources of forces; give one",
+        ),
+        (("--relax", "cell"), "--relax is about forces that are calculated; give --potential or --calculator"),
+        (("--folder", "kept"), "--folder is about forces"),
+        (("--workers", "2"), "--workers is about forces"),
+        (("--follow",), "--follow is about forces"),
+        (("--calculator", "ase.calculators.emt:EMT", "--folder", "kept"), "needs a potential by name"),
+        (("--calculator", "ase.calculators.emt:EMT", "--workers", "0"), "needs a potential by name"),
+        (("--potential", "sevennet-l3i5", "--workers", "-1"), "workers -1: give a number of processes"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    voigt: Call, salt: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], said: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = voigt("phonons", salt, *words)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert said in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (tmp_path / "kept").exists()
 
 
 def spoil(folder: Path, how: str) -> None:

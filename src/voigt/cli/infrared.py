@@ -41,10 +41,16 @@ def infrared(
     piezo: Annotated[
         bool,
         typer.Option(
-            "--piezo", help="With --calculator: what relaxing ions add to the piezoelectric tensor, C/m^2 and pm/V."
+            "--piezo",
+            help="What relaxing ions add to the piezoelectric tensor, C/m^2 and pm/V; with --potential, --calculator.",
         ),
     ] = False,
+    potential: options.Potential = None,
     calculator: options.Calculator = None,
+    relax: options.Relax = None,
+    results: options.Results = None,
+    workers: options.Workers = 1,
+    follow: options.Follow = False,
     displacement: options.Displacement = 0.01,
     dim: options.Dim = None,
     primitive_axes: options.PrimitiveAxes = None,
@@ -86,13 +92,18 @@ def infrared(
             sum_rule=sum_rule,
             symprec=symprec,
             calculator=None if calculator is None else load_calculator(calculator),
+            potential=potential,
             dim=None if dim is None else parse_dim(dim),
             primitive_axes=None if primitive_axes is None else parse_axes(primitive_axes),
             displacement=displacement,
+            relax=relax,
+            folder=results,
+            workers=workers,
+            follow=follow,
         )
         if piezo:
             check_piezo(settings)
-        with progress("supercells", quiet=quiet or calculator is None) as advance:
+        with progress("supercells", quiet=quiet or settings.engine is None) as advance:
             result = run_infrared(folder, settings, linewidths=widths, directions=directions, advance=advance)
         if not quiet:
             projects.tell_notes(result.notes)

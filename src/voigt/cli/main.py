@@ -13,6 +13,7 @@ from voigt.cli.infrared import infrared
 from voigt.cli.models import models
 from voigt.cli.phonons import phonons
 from voigt.cli.predict import predict
+from voigt.cli.respond import respond
 from voigt.cli.screen import screen
 from voigt.cli.train import train
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (predict, train, evaluate, explain, phonons, infrared, models):
+for command in (predict, train, evaluate, explain, phonons, infrared, respond, models):
     app.command()(command)
 app.add_typer(screen, name="screen")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -55,7 +55,7 @@ Project = Annotated[
     typer.Argument(
         metavar="DIR",
         help="Phonopy project: phonopy.yaml or phonopy_params.yaml, or POSCAR-unitcell with FORCE_SETS or "
-        "FORCE_CONSTANTS. With --calculator, a structure file will do.",
+        "FORCE_CONSTANTS. With --potential or --calculator, a structure file will do.",
     ),
 ]
 TensorModel = Annotated[
@@ -64,6 +64,14 @@ TensorModel = Annotated[
 Directions = Annotated[
     list[str] | None,
     typer.Option(metavar="'X Y Z'", help="Cartesian direction, repeatable; by default the three axes."),
+]
+Linewidth = Annotated[
+    str,
+    typer.Option(
+        metavar="WIDTH",
+        help="Full width of the peaks with its unit: 10cm-1, 0.3THz, or one for each optical row of the table, "
+        "5,8,8cm-1.",
+    ),
 ]
 BornFile = Annotated[
     Path | None, typer.Option("--born", metavar="FILE", help="Born charges and eps_inf from this BORN file instead.")
@@ -75,7 +83,38 @@ Calculator = Annotated[
         help="Force constants from an ASE calculator: a callable without arguments that returns one.",
     ),
 ]
-Displacement = Annotated[float, typer.Option(metavar="D", help="With --calculator: displacement, Angstrom.")]
+Potential = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="Force constants from a machine-learned potential: sevennet-l3i5, sevennet-0, mace-mp-small or chgnet.",
+    ),
+]
+Relax = Annotated[
+    Literal["none", "positions", "cell"] | None,
+    typer.Option(
+        help="Relax atoms, or the cell too, in their space group; by default positions with --potential, none with "
+        "--calculator."
+    ),
+]
+Results = Annotated[
+    Path | None,
+    typer.Option(
+        "--folder",
+        metavar="DIR",
+        help="With --potential: keep finished forces here, to go on after a stop, and write phonopy_params.yaml.",
+    ),
+]
+Workers = Annotated[
+    int, typer.Option(metavar="N", help="With --potential: processes that calculate forces; 0: one for each CPU.")
+]
+Follow = Annotated[
+    bool,
+    typer.Option("--follow", help="Displace a crystal with soft modes along the softest, relax it, and begin again."),
+]
+Displacement = Annotated[
+    float, typer.Option(metavar="D", help="With --potential or --calculator: displacement, Angstrom.")
+]
 Dim = Annotated[
     str | None,
     typer.Option(metavar="'N N N'", help="Supercell matrix, 3 or 9 integers, if files do not state it."),

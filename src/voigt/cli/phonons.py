@@ -33,7 +33,12 @@ def phonons(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .json (everything) or .csv (modes).")
     ] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw the bands, e.g. bands.png.")] = None,
+    potential: options.Potential = None,
     calculator: options.Calculator = None,
+    relax: options.Relax = None,
+    results: options.Results = None,
+    workers: options.Workers = 1,
+    follow: options.Follow = False,
     displacement: options.Displacement = 0.01,
     dim: options.Dim = None,
     primitive_axes: options.PrimitiveAxes = None,
@@ -80,11 +85,16 @@ def phonons(
             sum_rule=sum_rule,
             symprec=symprec,
             calculator=None if calculator is None else load_calculator(calculator),
+            potential=potential,
             dim=None if dim is None else parse_dim(dim),
             primitive_axes=None if primitive_axes is None else parse_axes(primitive_axes),
             displacement=displacement,
+            relax=relax,
+            folder=results,
+            workers=workers,
+            follow=follow,
         )
-        with progress("supercells", quiet=quiet or calculator is None) as advance:
+        with progress("supercells", quiet=quiet or settings.engine is None) as advance:
             result = run_phonons(
                 folder,
                 settings,

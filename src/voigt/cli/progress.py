@@ -40,8 +40,10 @@ def _bar(what: str, total: int | None) -> Iterator[Advance]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Standard output may be a pipe: the bar must not take what belongs there.
-    with Progress(*columns, console=Console(stderr=True), redirect_stdout=False, transient=True) as bar:
+    # Standard output may be a pipe: the bar must not take what belongs there. Nor is it to end where `sys.stderr` leads
+    # while a package is kept quiet.
+    console = Console(file=sys.stderr)
+    with Progress(*columns, console=console, redirect_stdout=False, transient=True) as bar:
         task = bar.add_task(what, total=total)
         yield lambda count=1: bar.advance(task, count)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from voigt.structures.checks import problems
 from voigt.structures.domain import metal_reason
 from voigt.structures.inputs import Input, InputStructure
-from voigt.structures.reading import Inputs, read, read_one
+from voigt.structures.reading import Inputs, only_structure, read, read_one
 from voigt.structures.rows import atoms_from_row, structure_from_row
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Inputs",
     "atoms_from_row",
     "metal_reason",
+    "only_structure",
     "problems",
     "read",
     "read_one",

@@ -16,7 +16,7 @@ import ase
 
 from voigt.errors import InputError
 from voigt.notes import Failure
-from voigt.structures.inputs import Input
+from voigt.structures.inputs import Input, InputStructure
 from voigt.structures.intake import Entry, placed, settled
 from voigt.structures.readers.documents import atoms_of_entry
 from voigt.structures.readers.failures import attempt, guard
@@ -93,12 +93,17 @@ def read_one(source: Source) -> ase.Atoms:
     >>> read_one("examples/MgO.vasp").get_chemical_formula()
     'MgO'
     """
+    return only_structure(source).atoms
+
+
+def only_structure(source: Source) -> InputStructure:
+    """As `read_one`, with id and source."""
     only, *others = islice(read(source), 2)
     if others:
         raise InputError(f"{only.source} holds more than one frame; read them with voigt.structures.read")
     if isinstance(only, Failure):
         raise InputError(only.reason)
-    return only.atoms
+    return only
 
 
 def _is_source(item: object) -> bool:

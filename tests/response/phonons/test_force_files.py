@@ -194,7 +194,7 @@ def test_a_calculator_on_a_structure_that_is_not_at_rest(at_rest: float, tmp_pat
     for name, u in (("rest", at_rest), ("near", at_rest + 0.0025)):
         wurtzite(u).write(tmp_path / f"{name}.vasp", format="vasp")
         found[name] = read_project(tmp_path / f"{name}.vasp", Ions(), dim=[2, 2, 1])
-    assert [note.kind for note in found["rest"].notes] == ["processing", "processing"]
+    assert not {"not_relaxed", "asymmetric_forces"} & {note.kind for note in found["rest"].notes}
     (note,) = [note for note in found["near"].notes if note.kind == "not_relaxed"]
     largest = np.linalg.norm(forces_on(wurtzite(at_rest + 0.0025)), axis=1).max()
     assert largest > 0.05

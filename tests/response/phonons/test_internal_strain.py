@@ -20,11 +20,11 @@ from tests.response.ionic_crystals import random_crystal
 from voigt.errors import DomainError, InputError
 from voigt.response.phonons.internal_strain import (
     internal_displacements,
-    internal_strain_by_calculator,
     internal_strain_of_force_constants,
     ionic_piezo,
 )
 from voigt.response.phonons.modes import gamma_force_constants
+from voigt.response.phonons.strained_cells import internal_strain_by_calculator
 from voigt.response.piezoelectricity import strain_coefficients
 from voigt.tensors.voigt import elastic_from_voigt, piezo_to_voigt
 

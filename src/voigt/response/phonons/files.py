@@ -61,7 +61,7 @@ def read_files(path: Path, calculating: bool) -> Files:
             from voigt.structures import read_one
 
             return Files(cell=to_phonopy(read_one(path)), names=(path.name,))
-        raise InputError(f"{path} is no folder and no phonopy YAML file; give the folder, or --calculator as well")
+        raise InputError(f"{path} is no folder and no phonopy YAML file; give the folder, or --potential as well")
     for name in _YAMLS:
         file = packed_path(path / name)
         if file is not None:

@@ -208,8 +208,7 @@ def check_force_constants(path: Path, phonon: Phonopy, symmetrize: bool, calcula
         raise InputError(
             f"{path}: atoms are not drawn back to their places by their own force constants; {_likely_cause(phonon)}"
         )
-    advice = "force constants cannot be symmetrized; try --no-symmetry"
-    attempt(path, advice, lambda: phonon.symmetrize_force_constants(show_drift=False, use_symfc_projector=True))
+    imposed = _symmetrize(path, phonon, calculated)
     change = float(np.linalg.norm(np.asarray(phonon.force_constants) - raw)) / scale
     if change > ASYMMETRY and not calculated:
         raise InputError(
@@ -228,8 +227,25 @@ def check_force_constants(path: Path, phonon: Phonopy, symmetrize: bool, calcula
     if not symmetrize:
         phonon.force_constants = raw
         return Note("processing", "force constants not symmetrized"), *doubts
-    text = f"force constants symmetrized (space group, acoustic sum rule): {removed} removed"
-    return Note("processing", text), *doubts
+    done = f"{'space group' if imposed else 'not the space group, which hardly holds'}, acoustic sum rule"
+    return Note("processing", f"force constants symmetrized ({done}): {removed} removed"), *doubts
+
+
+def _symmetrize(path: Path, phonon: Phonopy, calculated: bool) -> bool:
+    """Impose space group, sum rule and the symmetry of the matrix; whether the group could be imposed.
+
+    The projector wants operations that hold exactly and fails on a crystal whose group is one of a loose tolerance.
+    Those of a calculator then get the rest alone; forces of files may belong to another crystal.
+    """
+    advice = "force constants cannot be symmetrized; try --no-symmetry"
+    try:
+        attempt(path, advice, lambda: phonon.symmetrize_force_constants(show_drift=False, use_symfc_projector=True))
+    except InputError:
+        if not calculated:
+            raise
+        attempt(path, advice, lambda: phonon.symmetrize_force_constants(show_drift=False))
+        return False
+    return True
 
 
 def _likely_cause(phonon: Phonopy) -> str:

@@ -1,9 +1,10 @@
 """Piezoelectricity of relaxing ions: Born charges times the displacements that strain causes inside the cell.
 
 e = e_clamped + e_ionic; Wu, Vanderbilt and Hamann, Phys. Rev. B 72, 035105 (2005). The internal strain comes from a
-calculator by finite differences. Force constants of a supercell give it too, as the forces that their first moments
-predict for a homogeneous strain (Born and Huang, Dynamical Theory of Crystal Lattices (1954), chapter V), but only
-roughly in crystals whose electrons respond to strain; see `internal_strain_of_force_constants`.
+calculator by finite differences, see `voigt.response.phonons.strained_cells`. Force constants of a supercell give it
+too, as the forces that their first moments predict for a homogeneous strain (Born and Huang, Dynamical Theory of
+Crystal Lattices (1954), chapter V), but only roughly in crystals whose electrons respond to strain; see
+`internal_strain_of_force_constants`.
 
 Index order: internal strain [atom, force, strain, strain], e[polarization, strain, strain]; strains are symmetric
 tensors, of which `voigt.tensors.voigt.piezo_to_voigt` makes the Voigt matrix against engineering strain.
@@ -12,7 +13,7 @@ tensors, of which `voigt.tensors.voigt.piezo_to_voigt` makes the Voigt matrix ag
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,11 +21,9 @@ from scipy import constants
 
 from voigt.errors import DomainError, InputError
 from voigt.response.arrays import Array
-from voigt.response.phonons.force_constants import forces_of
 from voigt.response.phonons.modes import acoustic_pseudo_inverse, unstable_directions
 
 if TYPE_CHECKING:
-    import ase
     from phonopy import Phonopy
 
 
@@ -108,30 +107,6 @@ def internal_displacements(force_constants: ArrayLike, internal_strain: ArrayLik
     return np.asarray(-np.einsum("ijab,jbcd->iacd", acoustic_pseudo_inverse(phi), symmetric))
 
 
-def internal_strain_by_calculator(atoms: ase.Atoms, calculator: Any, step: float = 1e-3) -> Array:
-    """Internal strain -dF[a, b]/d eta_jk (n_atoms, 3, 3, 3) in eV/Angstrom by central differences of forces.
-
-    Twelve force calculations with an ASE calculator, the cell strained by +-step and fractional coordinates kept. The
-    atoms are the primitive cell at equilibrium in the order of the force constants, and are not changed. InputError if
-    the calculator fails.
-    """
-    result = np.zeros((len(atoms), 3, 3, 3))
-    for j in range(3):
-        for k in range(j + 1):
-            forces = []
-            for sign in (1, -1):
-                strain = np.zeros((3, 3))
-                strain[j, k] = strain[k, j] = sign * step
-                deformed = atoms.copy()
-                # Clamped ions: fractional coordinates follow the strain, so that the forces are those of Lambda.
-                deformed.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-                forces.append(forces_of(deformed, calculator))
-            # A shear eta_jk = eta_kj changes two components at once.
-            slope = (forces[1] - forces[0]) / (2 * step) / (1 if j == k else 2)
-            result[:, :, j, k] = result[:, :, k, j] = slope
-    return result
-
-
 def internal_strain_of_force_constants(phonon: Phonopy) -> MomentStrain:
     """Estimate of the internal strain from first moments of force constants.
 
@@ -140,7 +115,7 @@ def internal_strain_of_force_constants(phonon: Phonopy) -> MomentStrain:
     out (Gonze and Lee, Phys. Rev. B 55, 10355 (1997)), and their moments added from the sum over reciprocal vectors
     without the macroscopic field. So it is exact for short-ranged and for rigid-ion models. In a real crystal strain
     also polarizes the electrons; the forces of these quadrupoles (r^-4) are missed, and components can be wrong by as
-    much as their own size (along the polar axis of wurtzite). Take `internal_strain_by_calculator` for numbers. The
+    much as their own size (along the polar axis of wurtzite). Take `strained_cells` for numbers. The
     structure must be relaxed, and a polar crystal needs `nac_params`; InputError if there are no force constants.
     """
     from phonopy.harmonic.dynamical_matrix import DynamicalMatrixGL

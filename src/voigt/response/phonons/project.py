@@ -9,23 +9,32 @@ from typing import TYPE_CHECKING, Any
 
 import ase
 import numpy as np
+from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.notes import Note
 from voigt.response.phonons.born_files import atoms_of_primitive, unit_factor
-from voigt.response.phonons.cells import PHONOPY_SYMPREC, attempt, make_phonopy, to_ase
+from voigt.response.phonons.cells import PHONOPY_SYMPREC, attempt, make_phonopy, to_ase, to_phonopy
 from voigt.response.phonons.files import Files, axes_of, matrix_of, read_files
-from voigt.response.phonons.force_constants import DISPLACEMENT, calculate_force_constants, supercell_for
+from voigt.response.phonons.force_constants import DISPLACEMENT, calculate_force_constants, project_text
 from voigt.response.phonons.force_files import check_force_constants, set_force_constants
+from voigt.response.phonons.instabilities import follow_mode, soft_modes, soft_notes
+from voigt.response.potentials.engine import Engine, engine_of
+from voigt.response.potentials.relaxation import Relax
+from voigt.response.potentials.supercells import MOST_ATOMS, SHORTEST, supercell_for
 from voigt.structures.checks import problems
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
 
+STRUCTURE_SYMPREC = 1e-3
+"""Angstrom: tolerance of the space group that a relaxation keeps, where none is given."""
+FOLLOWED = 2
+"""Soft modes that are followed, one after another."""
 SAME_SITE = 0.02
 """Angstrom by which atoms of two files may differ and still be the same."""
-MOST_ATOMS = 5_000
-"""Of a supercell."""
+LARGEST = 5_000
+"""Atoms of a supercell."""
 MOST_SKEW = 100
 """Cells around a supercell for each one in it; matrices that turn cells into other settings have less than ten."""
 
@@ -69,6 +78,10 @@ def read_project(
     displacement: float = DISPLACEMENT,
     symmetrize: bool = True,
     symprec: float = PHONOPY_SYMPREC,
+    relax: Relax | None = None,
+    results: Path | None = None,
+    workers: int = 1,
+    follow: bool = False,
     advance: Callable[[], None] | None = None,
 ) -> Project:
     """Read a phonopy project, or make one from a structure and a calculator.
@@ -76,10 +89,10 @@ def read_project(
     Parameters
     ----------
     folder, calculator
-        Of the project, or a phonopy YAML file. With an ASE calculator, any structure file: force constants are
-        calculated with it, and those in the folder are not used.
+        Of the project, or a phonopy YAML file. With an ASE calculator or the name of a potential, any structure file:
+        force constants are calculated with it, and those in the folder are not used.
     dim
-        3 or 9 integers, phonopy's DIM; None: from the files, and with a calculator at least 10 Angstrom each way.
+        3 or 9 integers, phonopy's DIM; None: from the files, and with a calculator as `supercell_for` chooses.
     primitive_axes
         9 numbers, a letter of P F I A C R, or "auto"; None: from the files, or else "auto".
     displacement, symprec
@@ -88,17 +101,15 @@ def read_project(
         Make the force constants keep the space group and the acoustic sum rule. Without, they are what phonopy makes
         of the forces, which needs the space group where symmetry has saved displacements; a calculator then displaces
         every atom of the primitive cell.
-    advance
-        Called after each supercell that the calculator has done.
+    relax, results, workers, follow, advance
+        With `calculator`, see `calculated_project`; `results` is its folder.
 
     Raises
     ------
     InputError
         Files are missing, broken or contradict each other; forces are not finite; the calculator fails.
     """
-    for name, length in (("displacement", displacement), ("symprec", symprec)):
-        if not 0 < length < float("inf"):
-            raise InputError(f"{name} {length:g}: give a length above zero, in Angstrom")
+    _check_lengths(displacement, symprec)
     path = Path(folder)
     if not path.exists():
         raise InputError(f"{path} does not exist; give the folder of a phonopy project")
@@ -106,29 +117,34 @@ def read_project(
     files = read_files(path, calculator is not None)
     if dim is not None:
         files = replace(files, supercell_matrix=matrix_of(dim))
-    elif files.supercell_matrix is None:
-        if calculator is None:
-            raise InputError(f"{path}: no supercell matrix in its files; give it with --dim, e.g. --dim '2 2 2'")
-        files = replace(files, supercell_matrix=supercell_for(files.cell.cell))
     if primitive_axes is not None:
         files = replace(files, primitive_matrix=axes_of(primitive_axes))
-    _check_cell(path, files)
-    cells = files.cell, files.supercell_matrix, files.primitive_matrix
-    use_symmetry = symmetrize or calculator is None  # forces in files were saved by symmetry
-    phonon = make_phonopy(path, "check its cell, --dim and --primitive-axes", *cells, symprec, use_symmetry)
-    done: tuple[Note, ...] = ()
-    if calculator is not None:
-        source = f"{files.names[0]}, calculator"
-        done = calculate_force_constants(phonon, calculator, displacement, advance)
-    else:
-        _check_supercell(path, phonon, files)
-        source = set_force_constants(path, home, phonon, files)
-    done = (*done, *check_force_constants(path, phonon, symmetrize, calculator is not None))
     of_project = path.is_dir() or files.supercell is not None  # a BORN beside a bare structure belongs to anything
+    if calculator is not None:
+        matrix = files.supercell_matrix
+        project = calculated_project(
+            _sound(path, files),
+            path,
+            calculator,
+            dim=None if matrix is None else matrix.ravel().tolist(),
+            primitive_axes=files.primitive_matrix,
+            displacement=displacement,
+            symmetrize=symmetrize,
+            symprec=symprec,
+            relax=relax,
+            folder=results,
+            workers=workers,
+            follow=follow,
+            advance=advance,
+        )
+        project = replace(project, source=project.source.replace(path.name, files.names[0], 1))
+    else:
+        project = _from_forces(path, home, files, symmetrize, symprec)
+    phonon, done = project.phonon, project.notes
     block = None if files.nac is None else files.names[0]
     if block is not None and of_project and (home / "BORN").exists():
         done = (*done, Note("set_aside", f"BORN is not read: the nac: block of {block} wins, as it does in phonopy"))
-    project = Project(path, phonon, source, None, done, files.nac_unit, block)
+    project = replace(project, notes=done, nac_unit=files.nac_unit, nac_block=block)
     try:
         if files.nac is not None:
             return replace(project, own_nac=_completed(files.names[0], dict(files.nac), phonon))
@@ -137,6 +153,141 @@ def read_project(
     except InputError as error:
         return replace(project, notes=(*done, Note("unusable_born", str(error), ("born_charges", "eps_inf"))))
     return project
+
+
+def calculated_project(
+    atoms: ase.Atoms,
+    name: str | Path,
+    calculator: Any,
+    *,
+    dim: Sequence[int] | None = None,
+    primitive_axes: Any = None,
+    displacement: float = DISPLACEMENT,
+    symmetrize: bool = True,
+    symprec: float = PHONOPY_SYMPREC,
+    relax: Relax | None = None,
+    folder: Path | None = None,
+    workers: int = 1,
+    follow: bool = False,
+    advance: Callable[[], None] | None = None,
+) -> Project:
+    """Make a project of a crystal and a calculator: relaxed, with force constants from displaced supercells.
+
+    Parameters
+    ----------
+    atoms, name
+        The crystal, and what to call it: the path of its file, or a word.
+    calculator
+        Of ASE, or the name of a potential (`voigt.response.potentials.POTENTIALS`).
+    dim, primitive_axes, displacement, symmetrize, symprec
+        As `read_project` takes them.
+    relax
+        "positions", "cell" with them, or "none"; by default "positions" with a potential, "none" with a calculator,
+        which may be at rest elsewhere for a reason. The tolerance is `symprec`, or 1e-3 Angstrom if that is phonopy's.
+    folder
+        Keeps finished forces, so that a run that was stopped goes on where it was, and phonopy_params.yaml. Only with
+        a potential by name.
+    workers
+        Processes that calculate forces; 0: one for each CPU. Only with a potential by name.
+    follow
+        Where the crystal has soft modes, displace it along the softest one, relax it, and begin again; at most twice.
+        Atoms are relaxed even if `relax` is "none".
+    advance
+        Called after each supercell that is done.
+
+    Returns
+    -------
+    Project
+        Of the structure that was reached: `unit_cell(project)`. Notes tell about the relaxation, the forces and
+        "soft_modes" that are left.
+
+    Raises
+    ------
+    InputError
+        The calculator fails or gives numbers that are not finite; the potential is not installed; options do not fit.
+
+    Examples
+    --------
+    >>> from ase.build import bulk
+    >>> from ase.calculators.emt import EMT
+    >>> project = calculated_project(bulk("Cu", a=3.594), "copper", EMT(), dim=[2, 2, 2])
+    >>> print(project.source)
+    copper, calculator
+    """
+    _check_lengths(displacement, symprec)
+    engine = engine_of(calculator, folder, workers)
+    path, matrix = Path(name), None if dim is None else matrix_of(dim)
+    axes = "auto" if primitive_axes is None else axes_of(primitive_axes)
+    if faults := problems(atoms):
+        raise InputError(f"{path}: the structure {'. '.join(faults)}")
+    if matrix is not None:
+        _check_size(path, len(atoms), matrix)
+    tolerance = STRUCTURE_SYMPREC if symprec == PHONOPY_SYMPREC else symprec
+    what: Relax = relax or ("positions" if engine.is_named else "none")
+    crystal, notes = atoms, tuple[Note, ...]()
+    if what != "none":
+        rested = engine.relaxed(atoms, what, tolerance)
+        crystal, notes = rested.atoms, rested.notes
+    for attempts_left in range(FOLLOWED, -1, -1):
+        phonon, done = _displaced(path, crystal, engine, matrix, axes, displacement, symmetrize, symprec, advance)
+        found = soft_modes(phonon)
+        if not (follow and found and attempts_left):
+            break
+        step = follow_mode(phonon, found[0], engine, "positions" if what == "none" else what, tolerance)
+        notes = (*notes, *step.notes)
+        if step.atoms is None:
+            break
+        if len(step.atoms) != len(phonon.unitcell):  # the supercell and the primitive cell of another cell
+            matrix, axes = None, "auto"
+        crystal = step.atoms
+    if engine.store is not None:
+        engine.store.keep_project(project_text(phonon, engine))
+    source = f"{path.name}, {f'potential {engine.name}' if engine.is_named else 'calculator'}"
+    return Project(path, phonon, source, None, (*notes, *done, *soft_notes(found, follow)))
+
+
+def _displaced(
+    path: Path,
+    crystal: ase.Atoms,
+    engine: Engine,
+    matrix: NDArray[np.int64] | None,
+    axes: Any,
+    displacement: float,
+    symmetrize: bool,
+    symprec: float,
+    advance: Callable[[], None] | None,
+) -> tuple[Phonopy, tuple[Note, ...]]:
+    """Force constants of a crystal at rest, in a supercell that is given or chosen."""
+    remarks: tuple[Note, ...] = ()
+    if matrix is None:
+        chosen = supercell_for(crystal)
+        matrix = chosen.matrix
+        if not chosen.complete:
+            text = f"{SHORTEST:g} would take more than {MOST_ATOMS} atoms; --dim gives another supercell"
+            text = f"atoms of the supercell are {chosen.shortest:.1f} Angstrom from their images: {text}"
+            remarks = (Note("processing", text),)
+    advice = "check its cell, --dim and --primitive-axes"
+    phonon = make_phonopy(path, advice, to_phonopy(crystal), matrix, axes, symprec, symmetrize)
+    done = calculate_force_constants(phonon, engine, displacement, advance)
+    return phonon, (*done, *remarks, *check_force_constants(path, phonon, symmetrize, True))
+
+
+def _from_forces(path: Path, home: Path, files: Files, symmetrize: bool, symprec: float) -> Project:
+    """A project whose files hold forces."""
+    if files.supercell_matrix is None:
+        raise InputError(f"{path}: no supercell matrix in its files; give it with --dim, e.g. --dim '2 2 2'")
+    _check_size(path, len(_sound(path, files)), files.supercell_matrix)
+    cells = files.cell, files.supercell_matrix, files.primitive_matrix
+    phonon = make_phonopy(path, "check its cell, --dim and --primitive-axes", *cells, symprec)
+    _check_supercell(path, phonon, files)
+    source = set_force_constants(path, home, phonon, files)
+    return Project(path, phonon, source, None, check_force_constants(path, phonon, symmetrize, False))
+
+
+def _check_lengths(displacement: float, symprec: float) -> None:
+    for name, length in (("displacement", displacement), ("symprec", symprec)):
+        if not 0 < length < float("inf"):
+            raise InputError(f"{name} {length:g}: give a length above zero, in Angstrom")
 
 
 def unit_cell(project: Project) -> ase.Atoms:
@@ -171,16 +322,21 @@ def _completed(path: str | Path, parameters: dict[str, Any], phonon: Phonopy) ->
     return parameters
 
 
-def _check_cell(path: Path, files: Files) -> None:
-    """The unit cell must be a crystal, and the supercell of a size that can be dealt with."""
-    faults = problems(attempt(path, "check the unit cell", lambda: to_ase(files.cell)))
-    if faults:
+def _sound(path: Path, files: Files) -> ase.Atoms:
+    """The unit cell, which must be a crystal."""
+    atoms = attempt(path, "check the unit cell", lambda: to_ase(files.cell))
+    if faults := problems(atoms):
         raise InputError(f"{path}: the unit cell in {files.names[0]} {'. '.join(faults)}")
-    matrix = np.asarray(files.supercell_matrix, dtype=np.float64)
+    return atoms
+
+
+def _check_size(path: Path, atoms: int, supercell_matrix: NDArray[np.int64]) -> None:
+    """The supercell must be of a size that can be dealt with."""
+    matrix = np.asarray(supercell_matrix, dtype=np.float64)
     cells = float(np.linalg.det(matrix))
-    if cells * len(files.cell) > MOST_ATOMS:
+    if cells * atoms > LARGEST:
         raise InputError(
-            f"{path}: a supercell of {cells:.0f} cells has more than {MOST_ATOMS} atoms; check the supercell matrix"
+            f"{path}: a supercell of {cells:.0f} cells has more than {LARGEST} atoms; check the supercell matrix"
         )
     # phonopy fills the box around a skewed supercell and then throws away what is outside.
     box = max(float(np.prod(abs(matrix).sum(axis=axis))) for axis in (0, 1))

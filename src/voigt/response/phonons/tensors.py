@@ -16,6 +16,7 @@ from voigt.response.phonons.born_files import corrected, parameters_for
 from voigt.response.phonons.cells import attempt, make_phonopy, to_ase
 from voigt.response.phonons.force_constants import DISPLACEMENT
 from voigt.response.phonons.project import Project, read_born, unit_cell
+from voigt.response.potentials.relaxation import Relax
 from voigt.structures.vacuum import find_vacuum
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ class ProjectSettings:
         Tolerance of the space group, Angstrom; None: 1e-3, and 1e-5 in phonopy.
     calculator
         Of ASE: makes the force constants, see `read_project`.
+    potential
+        Or the name of a potential that makes them, see `voigt.response.potentials`.
     dim, primitive_axes, displacement
         As `read_project` takes them.
+    relax, folder, workers, follow
+        With a calculator or a potential, see `calculated_project`.
     """
 
     tensors: Source = "predicted"
@@ -64,9 +69,30 @@ class ProjectSettings:
     sum_rule: bool = True
     symprec: float | None = None
     calculator: Any = None
+    potential: str | None = None
     dim: Sequence[int] | None = None
     primitive_axes: Any = None
     displacement: float = DISPLACEMENT
+    relax: Relax | None = None
+    folder: Path | None = None
+    workers: int = 1
+    follow: bool = False
+
+    @property
+    def engine(self) -> Any:
+        """What makes force constants: a calculator, the name of a potential, or None; InputError if both are given."""
+        if self.calculator is not None and self.potential is not None:
+            raise InputError("a calculator and a potential are two sources of forces; give one")
+        if self.calculator is None and self.potential is None:
+            for name, given in (
+                ("relax", self.relax is not None),
+                ("folder", self.folder is not None),
+                ("workers", self.workers != 1),
+                ("follow", self.follow),
+            ):
+                if given:
+                    raise InputError(f"--{name} is about forces that are calculated; give --potential or --calculator")
+        return self.potential if self.calculator is None else self.calculator
 
     def prediction(self, *properties: str) -> Settings:
         """Settings of the prediction of these properties."""

@@ -15,7 +15,7 @@ from voigt.notes import Note
 from voigt.response.arrays import Array, direction_name
 from voigt.response.phonons.cells import PHONOPY_SYMPREC, to_ase
 from voigt.response.phonons.infrared_modes import Infrared, infrared
-from voigt.response.phonons.internal_strain import internal_strain_by_calculator, ionic_piezo
+from voigt.response.phonons.internal_strain import ionic_piezo
 from voigt.response.phonons.longitudinal_modes import Longitudinal, is_axis, longitudinal
 from voigt.response.phonons.modes import WAVENUMBER, gamma_force_constants, gamma_modes, irreps
 from voigt.response.phonons.nac import (
@@ -29,8 +29,10 @@ from voigt.response.phonons.nac import (
 )
 from voigt.response.phonons.project import Project, read_project
 from voigt.response.phonons.spectra import Spectrum, distinct_directions, frequency_grid, spectrum
+from voigt.response.phonons.strained_cells import strained_cells
 from voigt.response.phonons.tensors import ProjectSettings, ProjectTensors, predict_tensors, project_tensors
 from voigt.response.piezoelectricity import strain_coefficients
+from voigt.response.potentials.engine import engine_of
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -159,8 +161,19 @@ def run_phonons(
     >>> result.nac, int(result.phonons.rigid.sum())
     ('none, longitudinal modes are not shifted', 3)
     """
-    settings = settings or ProjectSettings()
-    project, tensors = _read(folder, settings, advance)
+    project, tensors = _read(folder, settings or ProjectSettings(), advance)
+    return phonons_of(project, tensors, directions=directions, bands=bands, bands_without_nac=bands_without_nac)
+
+
+def phonons_of(
+    project: Project,
+    tensors: ProjectTensors,
+    *,
+    directions: Sequence[ArrayLike] = AXES,
+    bands: bool = False,
+    bands_without_nac: bool = False,
+) -> PhononResult:
+    """`run_phonons` of a project that has been read, with the tensors that it gets."""
     nac, polar, prediction = tensors.name, tensors.polar, tensors.prediction
     if tensors.refused is not None:
         nac, polar, prediction = f"inactive: {tensors.refused}", None, None
@@ -210,8 +223,18 @@ def run_infrared(
     >>> result = run_infrared("MgO", linewidths=0.3)  # doctest: +SKIP
     >>> result.response.eps_0, result.spectrum.reflectivity  # doctest: +SKIP
     """
-    settings = settings or ProjectSettings()
-    project, tensors = _read(folder, settings, advance)
+    project, tensors = _read(folder, settings or ProjectSettings(), advance)
+    return infrared_of(project, tensors, linewidths=linewidths, directions=directions)
+
+
+def infrared_of(
+    project: Project,
+    tensors: ProjectTensors,
+    *,
+    linewidths: ArrayLike = LINEWIDTH,
+    directions: Sequence[ArrayLike] = AXES,
+) -> InfraredResult:
+    """`run_infrared` of a project that has been read, with the tensors that it gets; its errors."""
     if tensors.polar is None:
         raise InputError('infrared needs Born charges: take those that are "predicted", or of the "project"')
     if tensors.refused is not None:
@@ -245,7 +268,7 @@ def run_ionic_piezo(result: InfraredResult, settings: ProjectSettings) -> PiezoR
     """
     check_piezo(settings)
     phonon = result.project.phonon
-    strain = internal_strain_by_calculator(to_ase(phonon.primitive), settings.calculator)
+    strain = strained_cells(to_ase(phonon.primitive), engine_of(settings.engine).calculator).internal_strain
     volume = float(phonon.primitive.volume)
     e = ionic_piezo(gamma_force_constants(phonon), strain, result.tensors.born_charges, volume)
     if settings.model is not None:
@@ -260,10 +283,10 @@ def run_ionic_piezo(result: InfraredResult, settings: ProjectSettings) -> PiezoR
 
 def check_piezo(settings: ProjectSettings) -> None:
     """InputError where `run_ionic_piezo` would have no calculator."""
-    if settings.calculator is None:
+    if settings.engine is None:
         raise InputError(
             "--piezo needs the forces that strain causes, which force constants do not give well enough (see "
-            "voigt.response.phonons.internal_strain); give a potential with --calculator"
+            "voigt.response.phonons.internal_strain); give --potential or --calculator"
         )
 
 
@@ -272,12 +295,16 @@ def _read(
 ) -> tuple[Project, ProjectTensors]:
     project = read_project(
         folder,
-        settings.calculator,
+        settings.engine,
         dim=settings.dim,
         primitive_axes=settings.primitive_axes,
         displacement=settings.displacement,
         symmetrize=settings.symmetrize,
         symprec=PHONOPY_SYMPREC if settings.symprec is None else settings.symprec,
+        relax=settings.relax,
+        results=settings.folder,
+        workers=settings.workers,
+        follow=settings.follow,
         advance=advance,
     )
     return project, project_tensors(project, settings)
