@@ -23,8 +23,8 @@ margin:.8rem 0;list-style:none;font-size:.9rem}
 .wide{overflow-x:auto;margin:.6rem 0}table{border-collapse:collapse;font-size:.9rem;font-variant-numeric:tabular-nums}
 caption{text-align:left;color:var(--soft);padding:.2rem 0;font-size:.88rem}
 th,td{padding:.22rem .7rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-.row{display:flex;flex-wrap:wrap;gap:0 2.5rem}.row .wide{max-width:100%}.row table{min-width:17rem}
-td.text,th.text{text-align:left}td.long{text-align:left;white-space:normal;min-width:14rem}
+.row{display:flex;flex-wrap:wrap;gap:0 2.5rem;align-items:flex-end}.row .wide{max-width:100%}.row table{min-width:17rem}
+td.text,th.text,th.long{text-align:left}td.long{text-align:left;white-space:normal;min-width:14rem}
 thead th{background:var(--head)}th{font-weight:600}strong.free{color:var(--mark);font-weight:600}
 .warnings{background:var(--warn);border-left:4px solid var(--edge);padding:.5rem .5rem .5rem 1rem;margin:1rem 0}
 .warnings h2{border:0;margin:0;font-size:1.05rem}.warnings ol{margin:.3rem 0;padding-left:1.3rem}

@@ -147,7 +147,7 @@ def _prediction_settings(settings: ResponseSettings) -> Settings:
 def _predicted(structure: InputStructure, settings: Settings) -> Prediction:
     (result,) = predict_structures([structure], None, settings)
     if isinstance(result, Failure):
-        raise InputError(result.reason)
+        raise InputError(result.for_command_line().reason)
     missing = [name for name in ("born_charges", "eps_inf") if name not in result.values]
     if missing:
         reasons = "; ".join(note.sentence for note in result.notes if set(missing) & set(note.properties))
@@ -163,7 +163,7 @@ def _refuse(prediction: Prediction, settings: ResponseSettings) -> None:
             ("vacuum", settings.allow_vacuum, "allow_vacuum"),
         ):
             if note.kind == kind and not allowed:
-                advice = f"{option}=True, on the command line --{option.replace('_', '-')}, goes on all the same"
+                advice = f"{option}=True or --{option.replace('_', '-')} goes on all the same"
                 raise DomainError(f"{prediction.id}: {note.text}; {advice}")
 
 
