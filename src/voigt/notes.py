@@ -60,7 +60,7 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
         "contradiction": "values of two models that contradict each other",
         "unusable_born": "Born charges of a project that could not be used",
         "mixed_functionals": "properties that belong to different functionals",
-        "not_relaxed": "forces on the undisplaced structure",
+        "not_relaxed": "forces on the undisplaced structure, or stress in its cell",
         "asymmetric_forces": "forces of a calculator that contradict the symmetry of the crystal",
         "unstable_modes": "modes with imaginary or vanishing frequency, left out of the permittivity",
         "soft_modes": "imaginary modes at wave vectors of a supercell: another structure is more stable",
