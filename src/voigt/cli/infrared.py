@@ -25,14 +25,7 @@ def infrared(
         typer.Option(help="Born charges and eps_inf: predicted (default), or of the project itself."),
     ] = None,
     born: options.BornFile = None,
-    linewidth: Annotated[
-        str,
-        typer.Option(
-            metavar="WIDTH",
-            help="Full width of the peaks with its unit: 10cm-1, 0.3THz, or one for each optical row of the table, "
-            "5,8,8cm-1.",
-        ),
-    ] = "10cm-1",
+    linewidth: options.Linewidth = "10cm-1",
     direction: options.Directions = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write .csv (spectrum) or .json (everything).")
