@@ -2,8 +2,8 @@
 
     VOIGT_DATA=... python -m benchmarks.accuracy.potential_phonons [--relax positions] [--only NaCl HgS]
 
-The reference is the project: force constants, Born charges and eps_inf of DFT. Beside it stand springs of a potential at
-the cell of the project with the predicted charges, as `voigt respond` has them (force constants at Gamma take the
+The reference is the project: force constants, Born charges and eps_inf of DFT. Beside it stand springs of a potential
+in the cell of the project with the predicted charges, as `voigt respond` has them (force constants at Gamma take the
 primitive cell alone), and DFT's force constants with the predicted charges. Frequencies are compared in order: optical
 ones without the field (TO), and with it along each Cartesian axis that differs (LO and TO). Prints Markdown.
 """
@@ -82,10 +82,8 @@ def main() -> None:
             sums[name].append(values)
         means = " | ".join(f"{np.trace(tensor) / 3:.2f}" for tensor in (eps, ours, half))
         soft = "imaginary modes" if len(found.imaginary) else ""
-        print(
-            f"| {folder.name} | {abs(bare).mean():.3f} | {bare.mean():+.3f} | {abs(polar).mean():.3f} | {means} | {soft} |",
-            flush=True,
-        )
+        errors = f"{abs(bare).mean():.3f} | {bare.mean():+.3f} | {abs(polar).mean():.3f}"
+        print(f"| {folder.name} | {errors} | {means} | {soft} |", flush=True)
     print()
     for name in ("TO", "with NAC"):
         whole = np.concatenate(sums[name])

@@ -148,7 +148,8 @@ def test_a_prefilter_leaves_out_what_fails(shipped: Path) -> None:
     assert outcome.failures["elements"].to_pylist() == [["Zn"], []]
 
 
-def test_pieces_are_cut_by_crystals_and_by_atoms() -> None:
+def test_pieces_are_cut_by_crystals_and_by_atoms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "CRYSTALS", 128)
     many = structures([*salts(room.CRYSTALS), *salts(3, start=room.CRYSTALS)])
     assert [len(piece) for piece in pieces(many)] == [room.CRYSTALS, 3]
     large = crystals.rocksalt(cubic=True).repeat(9)

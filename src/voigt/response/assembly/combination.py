@@ -36,8 +36,8 @@ def combined(direct: Quantity, assembled: Quantity, lowest: float) -> Quantity:
     --------
     >>> network = Quantity(4 * np.eye(3), "", "predicted", "model born")
     >>> springs = Quantity(5 * np.eye(3), "", "assembled", "charges of model born and potential sevennet-l3i5")
-    >>> combined(network, springs, 5.0).value[0, 0], combined(network, springs, 0.5).value[0, 0]
-    (4.5, 4.0)
+    >>> [float(combined(network, springs, lowest).value[0, 0]) for lowest in (5.0, 0.5)]
+    [4.5, 4.0]
     """
     if lowest < SOFT:
         return direct
