@@ -6,6 +6,7 @@ import csv
 import math
 import time
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -319,15 +320,22 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_a_hundred_thousand_crystals_in_half_a_second(large: list[Path]):
-    taken = []
-    for _ in range(3):
+def test_a_hundred_thousand_crystals_take_little_more_than_their_reading(large: list[Path]):
+    """Half a second on an idle machine; here beside the time that Arrow takes to read whole parts on the same one."""
+
+    def seconds(call: Callable[[], object]) -> float:
         start = time.process_time()
+        call()
+        return time.process_time() - start
+
+    def selected() -> None:
         found = chosen(large, "eps_total > 20 and band_gap > 3", "eps_total * band_gap", top=50)
-        taken.append(time.process_time() - start)
-    assert found.looked_at == 100_000
-    assert len(found.ids) == 50
-    assert min(taken) < 0.5
+        assert found.looked_at == 100_000
+        assert len(found.ids) == 50
+
+    taken = [(seconds(selected), seconds(lambda: [pq.read_table(path) for path in large])) for _ in range(3)]
+    ours, reading = (min(column) for column in zip(*taken, strict=True))
+    assert ours < 1.2 * reading  # 0.6 when written
 
 
 def test_memory_does_not_grow_with_the_store(large: list[Path]):
