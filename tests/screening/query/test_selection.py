@@ -320,8 +320,8 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return paths
 
 
-def test_a_hundred_thousand_crystals_take_little_more_than_their_reading(large: list[Path]):
-    """Half a second on an idle machine; here beside the time that Arrow takes to read whole parts on the same one."""
+def test_a_hundred_thousand_crystals_take_less_than_their_reading(large: list[Path]):
+    """Beside the time that Arrow takes to read whole parts, which says how fast the machine is."""
 
     def seconds(call: Callable[[], object]) -> float:
         start = time.process_time()
@@ -335,7 +335,7 @@ def test_a_hundred_thousand_crystals_take_little_more_than_their_reading(large: 
 
     taken = [(seconds(selected), seconds(lambda: [pq.read_table(path) for path in large])) for _ in range(3)]
     ours, reading = (min(column) for column in zip(*taken, strict=True))
-    assert ours < 1.2 * reading  # 0.6 when written
+    assert ours < 0.8 * reading  # 0.6 when written
 
 
 def test_memory_does_not_grow_with_the_store(large: list[Path]):

@@ -85,57 +85,38 @@ _VOIGT = 'pip install "voigt[potential]"'
 DEFAULT = "sevennet-l3i5"
 """Potential that is taken where none is named."""
 
-POTENTIALS: Mapping[str, Potential] = MappingProxyType(
-    {
-        potential.name: potential
-        for potential in (
-            Potential(
-                name=DEFAULT,
-                module="sevenn",
-                distribution="sevenn",
-                install=_VOIGT,
-                functional="PBE",
-                training=_MPTRJ_WORDS,
-                source="SevenNet-l3i5 (2024); Park et al., J. Chem. Theory Comput. 20, 4857 (2024)",
-                make=lambda: _sevennet("7net-l3i5"),
-                elements=_MPTRJ,
-            ),
-            Potential(
-                name="sevennet-0",
-                module="sevenn",
-                distribution="sevenn",
-                install=_VOIGT,
-                functional="PBE",
-                training=_MPTRJ_WORDS,
-                source="SevenNet-0 (11 July 2024); Park et al., J. Chem. Theory Comput. 20, 4857 (2024)",
-                make=lambda: _sevennet("7net-0"),
-                elements=_MPTRJ,
-            ),
-            Potential(
-                name="mace-mp-small",
-                module="mace",
-                distribution="mace-torch",
-                install="pip install mace-torch",
-                functional="PBE",
-                training=_MPTRJ_WORDS,
-                source="MACE-MP-0 small; Batatia et al., arXiv:2401.00096 (weights are downloaded)",
-                make=_mace,
-                elements=_MPTRJ,
-            ),
-            Potential(
-                name="chgnet",
-                module="chgnet",
-                distribution="chgnet",
-                install="pip install chgnet",
-                functional="PBE",
-                training=_MPTRJ_WORDS,
-                source="CHGNet; Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
-                make=_chgnet,
-                elements=_MPTRJ,
-            ),
-        )
-    }
+
+def _of_mptrj(
+    name: str, module: str, distribution: str, install: str, source: str, make: Callable[[], Any]
+) -> Potential:
+    """A potential trained on MPtrj."""
+    return Potential(name, module, distribution, install, "PBE", _MPTRJ_WORDS, source, make, _MPTRJ)
+
+
+_SEVENN = "Park et al., J. Chem. Theory Comput. 20, 4857 (2024)"
+_ALL = (
+    _of_mptrj(DEFAULT, "sevenn", "sevenn", _VOIGT, f"SevenNet-l3i5 (2024); {_SEVENN}", lambda: _sevennet("7net-l3i5")),
+    _of_mptrj(
+        "sevennet-0", "sevenn", "sevenn", _VOIGT, f"SevenNet-0 (11 July 2024); {_SEVENN}", lambda: _sevennet("7net-0")
+    ),
+    _of_mptrj(
+        "mace-mp-small",
+        "mace",
+        "mace-torch",
+        "pip install mace-torch",
+        "MACE-MP-0 small; Batatia et al., arXiv:2401.00096 (weights are downloaded)",
+        _mace,
+    ),
+    _of_mptrj(
+        "chgnet",
+        "chgnet",
+        "chgnet",
+        "pip install chgnet",
+        "CHGNet; Deng et al., Nat. Mach. Intell. 5, 1031 (2023)",
+        _chgnet,
+    ),
 )
+POTENTIALS: Mapping[str, Potential] = MappingProxyType({potential.name: potential for potential in _ALL})
 """Every potential by its name."""
 
 
