@@ -14,7 +14,7 @@ ORDER = (
     ("text", "weights"),
     ("errors",),
     ("files", "lazy", "notes", "reasons", "safe_json", "safe_yaml"),
-    ("tensors",),
+    ("tensors", "viewer"),
     ("structures",),
     ("data",),
     ("graphs",),
@@ -22,13 +22,15 @@ ORDER = (
     ("prediction", "training"),
     ("response",),
     ("writers",),
-    ("evaluation", "interpretation", "screening"),
+    ("evaluation", "interpretation", "screening", "calculations"),
+    ("audit", "finetuning"),
     ("api",),
+    ("app",),
     ("cli",),
 )
 LEVEL = {room: level for level, rooms in enumerate(ORDER) for room in rooms}
 SUBROOMS = {
-    "screening": ("store", "query", "engines", "report"),
+    "screening": ("store", "query", "engines", "refine", "report"),
     "models": ("equivariant", "equivar", "goectp", "sen"),
     "response": ("potentials", "phonons", "assembly"),
 }

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
 
+from voigt.cli import options
 from voigt.cli.delivery import names
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
 from voigt.cli.options import AllowUnseen, Debug, Functional, Model, Properties, Quiet, SumRule, Symmetry, Symprec
@@ -63,6 +65,12 @@ def collection(
     rank: Rank = None,
     top: Top = TOP,
     ascending: Ascending = False,
+    refine: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="Assemble the best N of --rank with --potential, and rank them again."),
+    ] = None,
+    potential: options.Potential = None,
+    relax: options.Relax = None,
     limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N of the collection.")] = None,
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that compute; by default one for each core.")
@@ -104,6 +112,7 @@ def collection(
         from voigt.screening.store.parts import result_parts
 
         criteria = read_criteria(where, rank, ascending)
+        second = _second_stage(refine, potential, relax, rank)
         settings = Settings(
             functional=functional,
             symmetrize=symmetry,
@@ -137,8 +146,39 @@ def collection(
             if not quiet:
                 written = f"wrote {output / 'selection.csv'}; more: voigt screen report {output}"
                 tell(f"{summary_text(selection)}; {written}")
+        if second is not None:
+            _refine(output, second, resources.workers, criteria, quiet)
     if summary.failed:
         raise typer.Exit(SOME_FAILED)
+
+
+def _second_stage(refine: int | None, potential: str | None, relax: Any, rank: str | None) -> tuple[int, Any] | None:
+    """How many are refined and how; errors of these options before hours of work."""
+    if refine is None:
+        if potential is not None or relax is not None:
+            raise InputError("--potential and --relax are for the second stage; add --refine N")
+        return None
+    if rank is None:
+        raise InputError("--refine takes the best, and nothing says which they are; give --rank")
+    from voigt.response.potentials import DEFAULT, load_potential
+    from voigt.screening.refine.run import Refining
+
+    load_potential(potential or DEFAULT)
+    return refine, Refining(potential or DEFAULT, relax or "positions")
+
+
+def _refine(folder: Path, second: tuple[int, Any], workers: int, criteria: Any, quiet: bool) -> None:
+    from voigt.screening.refine import refine, write_refinement
+    from voigt.screening.report.listing import refinement_text
+
+    most, how = second
+    with progress("refined crystals", most, quiet) as advance:
+        refinement = refine(folder, most, criteria, replace(how, workers=workers), advance)
+    path = write_refinement(refinement, folder)
+    typer.echo(f"\n{refinement_text(refinement)}")
+    if not quiet:
+        failed = sum(crystal.state == "failed" for crystal in refinement.crystals)
+        tell(f"{len(refinement.crystals)} refined, {failed} failed; wrote {path}")
 
 
 @screen.command()

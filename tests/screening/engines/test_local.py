@@ -175,7 +175,7 @@ def test_suspects_are_halved_down_to_the_one(tiny: Job, monkeypatch: pytest.Monk
 
         yield submit
 
-    monkeypatch.setattr(engine, "_processes", processes)
+    monkeypatch.setattr(engine, "processes", processes)
     outcomes: list[Outcome] = list(run_local(pieces_of(salts(24), 4), tiny, 2))
     done = [name for outcome in outcomes for name in outcome.results["id"].to_pylist()]
     killed = [name for outcome in outcomes for name in outcome.failures["id"].to_pylist()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,7 +35,9 @@ class Collected:
     notes: tuple[Note, ...]
 
 
-def collect(prediction: Prediction, infrared: InfraredResult, strain: StrainResponse, potential: str) -> Collected:
+def collect(
+    prediction: Prediction, infrared: InfraredResult, strain: StrainResponse | None, potential: str
+) -> Collected:
     """All quantities of a crystal, each by the way that is right most often.
 
     Permittivities: see `combined`. Stiffness: the network's where it knows the elements, since its median error is half
@@ -46,7 +48,7 @@ def collect(prediction: Prediction, infrared: InfraredResult, strain: StrainResp
     prediction
         Of the structure at rest.
     infrared, strain
-        Of the same structure with the potential.
+        Of the same structure with the potential; None without strained cells.
     potential
         Its name.
     """
@@ -69,25 +71,34 @@ def collect(prediction: Prediction, infrared: InfraredResult, strain: StrainResp
         for name, value in zip(COMBINED, (response.eps_ionic, response.eps_0), strict=True):
             first = put(name, value, "assembled")
             found[name] = first if first.route == "assembled" else combined(first, ways[name][-1], lowest)
-    phonon = infrared.project.phonon
-    springs, volume = gamma_force_constants(phonon), float(phonon.primitive.volume)
-    try:
-        if strain.elastic_clamped is not None:
-            put("elastic_clamped", strain.elastic_clamped, "potential")
-            put(
-                "elastic", relaxed_elastic(strain.elastic_clamped, springs, strain.internal_strain, volume), "potential"
-            )
-        charges = infrared.tensors.born_charges
-        put("piezo_ionic", ionic_piezo(springs, strain.internal_strain, charges, volume), "assembled")
-        if {"piezo_clamped", "elastic", "eps_total"} <= found.keys():
-            parts = (found[name].value for name in ("piezo_clamped", "piezo_ionic", "elastic", "eps_total"))
-            whole = whole_piezo(*parts)
-            for name, value in (("piezo_total", whole.e), ("piezo_d", whole.d), ("eps_free", whole.eps_free)):
-                put(name, value, "assembled")
-    except DomainError as error:
-        notes.append(Note("unstable_modes", str(error), ("piezo_ionic", "piezo_total", "piezo_d", "eps_free")))
+    if strain is not None:
+        try:
+            _add_strained(put, found, infrared, strain)
+        except DomainError as error:
+            notes.append(Note("unstable_modes", str(error), ("piezo_ionic", "piezo_total", "piezo_d", "eps_free")))
     several = {name: tuple(entries) for name, entries in ways.items() if len(entries) > 1}
     return Collected(found, several, (*notes, *_disagreements(several)))
+
+
+def _add_strained(
+    put: Callable[[str, ArrayLike, Route], Quantity],
+    found: Mapping[str, Quantity],
+    infrared: InfraredResult,
+    strain: StrainResponse,
+) -> None:
+    """Stiffness of the potential, and piezoelectricity; DomainError if modes are unstable."""
+    phonon = infrared.project.phonon
+    springs, volume = gamma_force_constants(phonon), float(phonon.primitive.volume)
+    if strain.elastic_clamped is not None:
+        put("elastic_clamped", strain.elastic_clamped, "potential")
+        put("elastic", relaxed_elastic(strain.elastic_clamped, springs, strain.internal_strain, volume), "potential")
+    charges = infrared.tensors.born_charges
+    put("piezo_ionic", ionic_piezo(springs, strain.internal_strain, charges, volume), "assembled")
+    if {"piezo_clamped", "elastic", "eps_total"} <= found.keys():
+        parts = (found[name].value for name in ("piezo_clamped", "piezo_ionic", "elastic", "eps_total"))
+        whole = whole_piezo(*parts)
+        for name, value in (("piezo_total", whole.e), ("piezo_d", whole.d), ("eps_free", whole.eps_free)):
+            put(name, value, "assembled")
 
 
 def by_network(prediction: Prediction, name: str) -> Quantity:

@@ -43,6 +43,10 @@ class ResponseSettings:
         As in `ProjectSettings`.
     linewidths, directions
         Of the infrared spectrum, THz and Cartesian.
+    bands
+        Whether phonons are followed along a path, too.
+    strain
+        Whether cells are strained: without, there is no stiffness of the potential and no ionic piezoelectricity.
     """
 
     potential: str = DEFAULT
@@ -60,3 +64,5 @@ class ResponseSettings:
     allow_vacuum: bool = False
     linewidths: ArrayLike = LINEWIDTH
     directions: Sequence[ArrayLike] = AXES
+    bands: bool = True
+    strain: bool = True

@@ -105,17 +105,21 @@ def respond(
         )
         tensors = project_tensors(project, _project_settings(settings, networks.functional))
         infrared = infrared_of(project, tensors, linewidths=settings.linewidths, directions=settings.directions)
-        phonons = phonons_of(project, tensors, directions=settings.directions, bands=True, bands_without_nac=True)
+        phonons = phonons_of(
+            project, tensors, directions=settings.directions, bands=settings.bands, bands_without_nac=settings.bands
+        )
     atoms = unit_cell(project)
     atoms.info.update(given.atoms.info)
     with times.of("networks"):
         prediction = _predicted(InputStructure(given.source, given.index, given.id, atoms), networks)
-    with times.of("strained cells"):
-        strain = strained_cells(to_ase(project.phonon.primitive), calculator, symprec=settings.symprec)
+    strain = None
+    if settings.strain:
+        with times.of("strained cells"):
+            strain = strained_cells(to_ase(project.phonon.primitive), calculator, symprec=settings.symprec)
     collected = collect(prediction, infrared, strain, engine.name)
     optics, refraction = _optics(prediction)
     averages, stiffness = _moduli(collected.quantities.get("elastic"))
-    notes = (*relaxation.notes, *infrared.notes, *strain.notes, *prediction.notes)
+    notes = (*relaxation.notes, *infrared.notes, *(strain.notes if strain else ()), *prediction.notes)
     return Response(
         id=given.id,
         given=given.atoms,

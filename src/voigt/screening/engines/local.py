@@ -80,7 +80,7 @@ class _Pool:
     def _parallel(self, work: Iterator[Piece]) -> Generator[Outcome, None, bool]:
         """Work until there is no more (True) or a process has died (False): then what was under way is suspect."""
         pending: dict[Future[Outcome], Piece] = {}
-        with _processes(self.workers) as submit:
+        with processes(self.workers) as submit:
             try:
                 exhausted = False
                 while True:
@@ -107,7 +107,7 @@ class _Pool:
 
     def _isolate(self) -> Generator[Outcome]:
         """Suspects one by one in one process; the one that kills it is halved, down to the crystal that does."""
-        with _processes(1) as submit:
+        with processes(1) as submit:
             try:
                 submit(_load, self.job).result()
             except BrokenProcessPool as error:
@@ -155,14 +155,14 @@ def killed(entry: Input, job: Job) -> Outcome:
     return crashed(entry, problem, job)
 
 
-class _Submit(Protocol):
+class Submit(Protocol):
     """Hand a call to one of the processes."""
 
     def __call__(self, call: Callable[P, T], /, *arguments: P.args, **words: P.kwargs) -> Future[T]: ...
 
 
 @contextmanager
-def _processes(count: int) -> Iterator[_Submit]:
+def processes(count: int) -> Iterator[Submit]:
     """Fresh interpreters, a fork would copy the locks of torch's threads; all are gone when the block ends.
 
     They hold one end of a pipe and end when the other is closed, by this block or by the death of this process.

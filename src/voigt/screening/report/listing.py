@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from voigt.screening.query.derived import diagnostic
 from voigt.screening.query.selection import Selection
 from voigt.text import one_line
 from voigt.writers.markdown import number
+
+if TYPE_CHECKING:
+    from voigt.screening.refine.ranking import Refined, Refinement
 
 
 def selection_text(selection: Selection) -> str:
@@ -29,17 +35,19 @@ def selection_text(selection: Selection) -> str:
         unit = selection.units[selection.names.index(name)]
         header.append(name if unit in ("1", "") else f"{name} ({unit})")
         columns.append(_scalars(selection, name))
-    widths = [max(map(len, (title, *cells))) for title, cells in zip(header, columns, strict=True)]
-    rows = [header, *map(list, zip(*columns, strict=True))]
-    sides = ">", "<", "<", *">" * (len(header) - 3)
-    lines = ([f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)] for row in rows)
+    return _aligned(header, list(zip(*columns, strict=True)), (">", "<", "<", *">" * (len(header) - 3)))
+
+
+def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]], sides: Sequence[str]) -> str:
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = ([f"{c:{side}{w}}" for c, side, w in zip(row, sides, widths, strict=True)] for row in (header, *rows))
     return "\n".join("  ".join(cells).rstrip() for cells in lines)
 
 
 def _scalars(selection: Selection, name: str) -> list[str]:
     plain = _ranks(selection) if name == selection.ranked_by else [number(v) for v in selection.column(name).tolist()]
     pairs = zip(selection.column(name).tolist(), selection.half_width(name).tolist(), plain, strict=True)
-    return [f"{number(value)} ± {number(width)} (90 %)" if width > 0 else other for value, width, other in pairs]
+    return [with_interval(value, width) if width > 0 else other for value, width, other in pairs]
 
 
 def _ranks(selection: Selection) -> list[str]:
@@ -48,6 +56,40 @@ def _ranks(selection: Selection) -> list[str]:
     pairs = zip(selection.rank.tolist(), selection.rank_spread.tolist(), strict=True)
     # No ± where nothing is known (NaN), and none for what is exact (0).
     return [f"{number(value)} ± {number(spread)}" if spread > 0 else number(value) for value, spread in pairs]
+
+
+def refinement_text(refinement: Refinement) -> str:
+    """Aligned columns: new and old place, id, formula, space group, the rank by both ways, and the lowest mode."""
+    header = ["", "was", "id", "formula", "space group", "assembled", "networks", "lowest mode (THz)", ""]
+    rows = [
+        [
+            str(crystal.after or "–"),
+            str(crystal.before),
+            one_line(crystal.id),
+            one_line(crystal.formula),
+            str(crystal.spacegroup or "–"),
+            number(crystal.assembled),
+            with_interval(*crystal.network),
+            number(crystal.lowest),
+            remark(crystal, refinement.where),
+        ]
+        for crystal in refinement.crystals
+    ]
+    return _aligned(header, rows, (">", ">", "<", "<", ">", ">", ">", ">", "<"))
+
+
+def remark(crystal: Refined, where: str | None) -> str:
+    """What is to know about a crystal of the second stage, in a few words."""
+    if crystal.state == "failed":
+        return f"failed: {one_line(crystal.problem)}"
+    words = {"stable": "", "soft": "soft", "unstable": "unstable modes: no value"}[crystal.state]
+    fails = "condition does not hold" if where is not None and not crystal.holds and crystal.state != "unstable" else ""
+    return ", ".join(filter(None, (words, fails)))
+
+
+def with_interval(value: float, width: float) -> str:
+    """A number with the half-width of its 90 % interval, if there is one."""
+    return f"{number(value)} ± {number(width)} (90 %)" if width > 0 else number(value)
 
 
 def summary_text(selection: Selection) -> str:

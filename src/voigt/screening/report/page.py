@@ -13,7 +13,9 @@ from voigt.screening.query.criteria import Criteria
 from voigt.screening.query.derived import DERIVED
 from voigt.screening.query.selection import Selection
 from voigt.screening.query.uncertainty import Deviations
+from voigt.screening.refine.ranking import Refinement
 from voigt.screening.report.findings import FLAGS, Front, Material, flags_of
+from voigt.screening.report.listing import remark, with_interval
 from voigt.screening.report.survey import Failures, Reasons, Survey
 from voigt.screening.report.wording import definitions, in_words, title_of
 from voigt.tensors.properties import PROPERTIES
@@ -44,6 +46,7 @@ class Findings:
     front: Front | None  # None if there are no two objectives
     names: tuple[str, ...]  # scalars of the tables
     spread: Deviations  # of these scalars of the best crystals
+    refinement: Refinement | None  # the second stage, if it was run
 
 
 def page(findings: Findings, criteria: Criteria) -> str:
@@ -54,6 +57,7 @@ def page(findings: Findings, criteria: Criteria) -> str:
         _counts(findings),
         _question(findings, criteria),
         _best(findings),
+        [] if findings.refinement is None else _refined(findings.refinement),
         _pareto(findings, criteria.where is not None),
         _pictures(criteria.where is not None),
         _caveats(findings),
@@ -203,6 +207,41 @@ def _best(findings: Findings) -> list[str]:
     return [*blocks, _legend(best)]
 
 
+def _refined(refinement: Refinement) -> list[str]:
+    """The second stage: how many survive, and both figures of each crystal."""
+    crystals = refinement.crystals
+    ranked = [crystal for crystal in crystals if crystal.after]
+    text = (
+        f"The best {len(crystals):,} by the networks were assembled: atoms relaxed with the potential "
+        f"{code(refinement.potential)}, modes at Gamma from it, charges from the networks. {len(ranked):,} have a value"
+    )
+    counts = {state: sum(crystal.state == state for crystal in crystals) for state in ("unstable", "failed", "soft")}
+    text += f"; {counts['unstable']:,} have unstable modes, which leaves none" if counts["unstable"] else ""
+    text += f"; {counts['failed']:,} failed" if counts["failed"] else ""
+    text += f". In {counts['soft']:,} the lowest mode is so soft that the value is rough" if counts["soft"] else ""
+    if refinement.where is not None:
+        kept = sum(crystal.holds for crystal in crystals)
+        text += f". Of {kept:,} the condition {code(refinement.where)} holds with the assembled values, too"
+    head = ["", "was", "formula", "id", "space group", "assembled", "networks", "lowest mode, THz", ""]
+    rows = [
+        [
+            str(crystal.after or "–"),
+            str(crystal.before),
+            escaped(crystal.formula),
+            escaped(crystal.id),
+            str(crystal.spacegroup or "–"),
+            number(crystal.assembled),
+            with_interval(*crystal.network),
+            number(crystal.lowest),
+            escaped(remark(crystal, refinement.where)),
+        ]
+        for crystal in crystals
+    ]
+    title = f"## The best {len(crystals):,} with a potential, by {code(refinement.ranked_by)}"
+    files = "In full: `refined/refined.csv` of the screening; structures and tensors: `refined/refined.parquet`."
+    return [title, f"{text}.", table(head, rows, "rrllrrrrl"), files]
+
+
 def _on_errors(best: Sequence[Material], spread: Deviations) -> str:
     """What ± is, or nothing if there is none."""
     text = ""
@@ -295,7 +334,8 @@ def _caveats(findings: Findings) -> list[str]:
         "and confirm them by a calculation.",
         "An ensemble knows only the disagreement of its members. Errors that they share (the functional, soft modes, "
         "magnetism, what the training data lack) are not in its spread.",
-        "Structures were taken as they are: not relaxed, and not tested for stability.",
+        "Structures were taken as they are: not relaxed, and not tested for stability"
+        f"{'' if findings.refinement is None else ', but those of the second stage'}.",
     ]
     return ["## Caveats", doubts, "\n".join(f"- {line}" for line in lines)]
 

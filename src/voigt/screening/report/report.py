@@ -21,6 +21,7 @@ from voigt.screening.query.derived import DERIVED, diagnostic
 from voigt.screening.query.expressions import parse
 from voigt.screening.query.selection import read_crystals, select
 from voigt.screening.query.uncertainty import deviations
+from voigt.screening.refine.ranking import read_refinement
 from voigt.screening.report.figures import Plane, distribution_figure, elements_figure, pareto_figure
 from voigt.screening.report.findings import Front, Material, check_objectives, flags_of, front_of, ranked
 from voigt.screening.report.page import Findings, page
@@ -150,7 +151,9 @@ def write_report(
     save_figure(distribution_figure(values, labels, matched), output / "distributions.png")
     held = survey.held + failures.refused
     save_figure(elements_figure(held, survey.trusted, failures.refused), output / "elements.png")
-    findings = Findings(manifest, survey, failures, selection, best, front, tuple(involved), spread)
+    findings = Findings(
+        manifest, survey, failures, selection, best, front, tuple(involved), spread, read_refinement(folder)
+    )
     with atomic_write(output / PAGE) as stream:
         stream.write(page(findings, criteria))
     on_front = 0 if front is None else len(front.materials)
