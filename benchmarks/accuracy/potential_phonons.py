@@ -5,7 +5,9 @@
 The reference is the project: force constants, Born charges and eps_inf of DFT. Beside it stand springs of a potential
 in the cell of the project with the predicted charges, as `voigt respond` has them (force constants at Gamma take the
 primitive cell alone), and DFT's force constants with the predicted charges. Frequencies are compared in order: optical
-ones without the field (TO), and with it along each Cartesian axis that differs (LO and TO). Prints Markdown.
+ones without the field (TO), and with it along each Cartesian axis that differs (LO and TO); and mode by mode, each with
+the mode of DFT that moves the atoms in the same way. Infrared intensities are compared mode by mode, as part of the sum
+of all: 0 if they agree, 2 if all of it is elsewhere. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -18,9 +20,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
 
 from voigt.errors import VoigtError
 from voigt.response.phonons import ProjectSettings, calculated_project, gamma_phonons, read_project, unit_cell
+from voigt.response.phonons.infrared_modes import Infrared
 from voigt.response.phonons.nac import AXES, GammaPhonons, distinct
 from voigt.response.phonons.project import Project
 from voigt.response.phonons.tensors import ProjectTensors, project_tensors
@@ -30,11 +34,31 @@ from voigt.response.potentials import DEFAULT, Relax
 Array = NDArray[np.float64]
 
 
-def modes(project: Project, tensors: ProjectTensors) -> tuple[GammaPhonons, Array]:
-    """Phonons along the axes, and eps_0."""
+def modes(project: Project, tensors: ProjectTensors) -> tuple[GammaPhonons, Infrared]:
+    """Phonons along the axes, and the infrared response."""
     if tensors.polar is None:
         raise SystemExit(f"{project.folder}: no NAC")
-    return gamma_phonons(project.phonon, tensors.polar, AXES), infrared_of(project, tensors).response.eps_0
+    return gamma_phonons(project.phonon, tensors.polar, AXES), infrared_of(project, tensors).response
+
+
+def matched(found: Infrared, reference: Infrared) -> tuple[Array, Array, float]:
+    """Frequencies of optical modes of DFT and of the modes that move the atoms most like them, and how far intensities
+    are off: sum of their differences set by set over their sum."""
+    sets = [entry for entry in reference.sets if entry.kind != "acoustic"]
+    overlap = np.einsum("mia,nia->mn", reference.modes.eigenvectors, found.modes.eigenvectors) ** 2
+    # A mode shares with all of a degenerate set, in which eigenvectors are arbitrary.
+    rows = [member for entry in sets for member in entry.members]
+    shares = np.concatenate([np.tile(overlap[list(e.members)].sum(axis=0), (len(e.members), 1)) for e in sets])
+    columns = [member for entry in found.sets if entry.kind != "acoustic" for member in entry.members]
+    places, chosen = linear_sum_assignment(-shares[:, columns])
+    twins = np.array(columns)[chosen[np.argsort(places)]]
+    theirs, ours = (np.square(one.charges).sum(axis=1) for one in (reference, found))
+    wrong, start = 0.0, 0
+    for entry in sets:
+        size = len(entry.members)
+        wrong += abs(float(ours[twins[start : start + size]].sum() - theirs[list(entry.members)].sum()))
+        start += size
+    return reference.modes.frequencies[rows], found.modes.frequencies[twins], wrong / float(theirs[rows].sum())
 
 
 def compared(found: GammaPhonons, reference: GammaPhonons) -> tuple[Array, Array]:
@@ -58,9 +82,13 @@ def main() -> None:
     torch.set_num_threads(1)
     relax: Relax = arguments.relax
     home = Path(os.environ["VOIGT_DATA"]) / "phonons"
-    sums: dict[str, list[Array]] = {name: [] for name in ("TO", "with NAC", "eps", "eps, DFT springs")}
-    print("| crystal | TO, mean absolute | bias | with NAC, mean absolute | eps_0 DFPT | ours | DFT springs | remark |")
-    print("|---|--:|--:|--:|--:|--:|--:|---|")
+    names = ("TO", "with NAC", "eps", "eps, DFT springs", "TO by mode", "intensities", "intensities, DFT springs")
+    sums: dict[str, list[Array]] = {name: [] for name in names}
+    print(
+        "| crystal | TO, mean absolute | bias | by mode | with NAC, mean absolute | intensities | eps_0 DFPT | ours | "
+        "DFT springs | remark |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|--:|---|")
     for folder in sorted(path for path in home.iterdir() if path.is_dir()):
         if arguments.only and folder.name.split("_")[0] not in arguments.only:
             continue
@@ -74,18 +102,21 @@ def main() -> None:
             )
             found, ours = modes(springs, project_tensors(springs, settings))
         except VoigtError as error:
-            print(f"| {folder.name} | | | | | | | {error} |", flush=True)
+            print(f"| {folder.name} | | | | | | | | | {error} |", flush=True)
             continue
         bare, polar = compared(found, reference)
-        relative = [float(np.linalg.norm(value - eps) / np.linalg.norm(eps)) for value in (ours, half)]
-        for name, values in zip(sums, (bare, polar, np.array(relative[:1]), np.array(relative[1:])), strict=True):
-            sums[name].append(values)
-        means = " | ".join(f"{np.trace(tensor) / 3:.2f}" for tensor in (eps, ours, half))
+        true, twin, misplaced = matched(ours, eps)
+        relative = [float(np.linalg.norm(one.eps_0 - eps.eps_0) / np.linalg.norm(eps.eps_0)) for one in (ours, half)]
+        values = (bare, polar, *np.array(relative)[:, None], twin - true)
+        for name, entry in zip(names, (*values, np.array([misplaced]), np.array([matched(half, eps)[2]])), strict=True):
+            sums[name].append(entry)
+        means = " | ".join(f"{np.trace(one.eps_0) / 3:.2f}" for one in (eps, ours, half))
         soft = "imaginary modes" if len(found.imaginary) else ""
-        errors = f"{abs(bare).mean():.3f} | {bare.mean():+.3f} | {abs(polar).mean():.3f}"
-        print(f"| {folder.name} | {errors} | {means} | {soft} |", flush=True)
+        by_mode, along = abs(twin - true).mean(), abs(polar).mean()
+        errors = f"{abs(bare).mean():.3f} | {bare.mean():+.3f} | {by_mode:.3f} | {along:.3f}"
+        print(f"| {folder.name} | {errors} | {misplaced:.3f} | {means} | {soft} |", flush=True)
     print()
-    for name in ("TO", "with NAC"):
+    for name in ("TO", "TO by mode", "with NAC"):
         whole = np.concatenate(sums[name])
         by_crystal = [abs(values).mean() for values in sums[name] if len(values)]
         print(
@@ -94,6 +125,8 @@ def main() -> None:
         )
     for name in ("eps", "eps, DFT springs"):
         print(f"eps_0, relative error, {name}: median {np.median(np.concatenate(sums[name])):.3f}")
+    for name in ("intensities", "intensities, DFT springs"):
+        print(f"{name}: misplaced, median {np.median(np.concatenate(sums[name])):.3f}")
 
 
 if __name__ == "__main__":

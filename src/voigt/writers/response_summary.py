@@ -224,7 +224,9 @@ def _piezo(response: Response) -> Iterator[Fact]:
         if not value:
             yield Fact("piezoelectricity", "none by symmetry", "", "", "", "", (name,))
             return
-        yield Fact(label, value, unit_symbol(entry.unit), "", ROUTES[entry.route], "", (name,))
+        # No component moves by more than the norm of the error.
+        width = interval_text(entry.interval)
+        yield Fact(label, value, unit_symbol(entry.unit), width, ROUTES[entry.route], "", (name,))
 
 
 def _largest_entry(response: Response, name: str, entry: Quantity) -> str:

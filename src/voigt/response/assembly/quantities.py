@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,7 +12,8 @@ from numpy.typing import ArrayLike
 from voigt.errors import DomainError
 from voigt.notes import Note
 from voigt.prediction.result import Prediction
-from voigt.response.assembly.combination import combined
+from voigt.response.arrays import Array
+from voigt.response.assembly.combination import combined, piezo_intervals
 from voigt.response.assembly.result import Quantity, Route
 from voigt.response.phonons.internal_strain import ionic_piezo
 from voigt.response.phonons.modes import gamma_force_constants
@@ -57,11 +59,10 @@ def collect(
     both = f"charges of model {prediction.models['born_charges']} and potential {potential}"
     notes: list[Note] = []
 
-    def put(name: str, value: ArrayLike, route: Route) -> Quantity:
+    def put(name: str, value: ArrayLike, route: Route, interval: Array | None = None) -> Quantity:
         unit = {"piezo_ionic": "C/m^2", "piezo_d": "pm/V", "elastic_clamped": "GPa", "eps_free": "1"}.get(name)
-        entry = Quantity(
-            np.asarray(value), unit or get_property(name).unit, route, potential if route == "potential" else both
-        )
+        origin = potential if route == "potential" else both
+        entry = Quantity(np.asarray(value), unit or get_property(name).unit, route, origin, interval)
         ways.setdefault(name, []).append(entry)
         return found.setdefault(name, entry)
 
@@ -70,7 +71,9 @@ def collect(
         lowest = min((entry.frequency for entry in response.sets if entry.kind == "optical"), default=np.inf)
         for name, value in zip(COMBINED, (response.eps_ionic, response.eps_0), strict=True):
             first = put(name, value, "assembled")
-            found[name] = first if first.route == "assembled" else combined(first, ways[name][-1], lowest)
+            if first.route != "assembled":
+                first = combined(first, ways[name][-1], response.eps_ionic, lowest)
+            found[name] = first
     if strain is not None:
         try:
             _add_strained(put, found, infrared, strain)
@@ -80,8 +83,14 @@ def collect(
     return Collected(found, several, (*notes, *_disagreements(several)))
 
 
+class _Put(Protocol):
+    """Add a quantity by one way."""
+
+    def __call__(self, name: str, value: ArrayLike, route: Route, interval: Array | None = None) -> Quantity: ...
+
+
 def _add_strained(
-    put: Callable[[str, ArrayLike, Route], Quantity],
+    put: _Put,
     found: Mapping[str, Quantity],
     infrared: InfraredResult,
     strain: StrainResponse,
@@ -97,8 +106,9 @@ def _add_strained(
     if {"piezo_clamped", "elastic", "eps_total"} <= found.keys():
         parts = (found[name].value for name in ("piezo_clamped", "piezo_ionic", "elastic", "eps_total"))
         whole = whole_piezo(*parts)
+        widths = piezo_intervals(whole, found["elastic"], found["eps_total"])
         for name, value in (("piezo_total", whole.e), ("piezo_d", whole.d), ("eps_free", whole.eps_free)):
-            put(name, value, "assembled")
+            put(name, value, "assembled", widths.get(name))
 
 
 def by_network(prediction: Prediction, name: str) -> Quantity:
