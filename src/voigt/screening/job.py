@@ -141,7 +141,7 @@ def describe(job: Job, stages: Stages) -> dict[str, Any]:
     """Everything that decides the results, for the manifest: a store continues with the same job only."""
     # Of what decides notes alone a store takes no account, and no charge is what earlier releases knew as zero.
     settings = asdict(replace(job.settings, properties=None, total_charge=job.settings.total_charge or 0.0))
-    del settings["properties"], settings["max_edges"], settings["check_domain"]
+    del settings["properties"], settings["max_edges"], settings["check_domain"], settings["device"]
     return {
         "properties": list(stages.plan.properties),
         "model": job.model,

@@ -18,6 +18,7 @@ from voigt.screening.job import Job, describe, pinned, stages_of
 from voigt.screening.query.criteria import Criteria
 from voigt.screening.sources import Collection
 from voigt.screening.store.changes import collection_record, compare
+from voigt.screening.store.compaction import MANY, compact_held, small_parts
 from voigt.screening.store.rows import Outcome, key_of
 from voigt.screening.store.store import Store, open_store, write_failures
 from voigt.structures import Input
@@ -176,6 +177,8 @@ def screen_collection(
                         listener.advance(outcome.results.num_rows + outcome.failures.num_rows)
             write_failures(store)
             store.save("stopped" if stream.stopped else "complete")
+            if small_parts(store.folder) >= MANY:
+                compact_held(store.folder)
             computed = store.session["crystals"] + store.session["failed"]
             return Summary(store.manifest["crystals"], store.manifest["failed"], computed, not stream.stopped)
     except KeyboardInterrupt:

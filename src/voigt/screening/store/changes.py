@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from voigt.errors import InputError
 from voigt.screening.sources import Collection
 from voigt.screening.store.rows import input_digest, key_of
@@ -25,32 +27,32 @@ def compare(store: Store, collection: Collection, tell: Callable[[str], None]) -
         store.manifest["collection"] = collection_record(collection)
         return None
     tell(f"files of {collection.name} have changed since {store.folder} was begun: comparing them with what is done")
-    missing = set(store.done)
-    failed = store.failed_keys
-    mended: set[bytes] = set()
+    held = store.done.entries
+    seen, mended = np.zeros(len(held), dtype=bool), np.zeros(len(held), dtype=bool)
     changed: list[str] = []
     new = 0
     for entry in collection.structures():
-        key = key_of(entry)
-        if key not in store.done:
+        place = store.done.place(key_of(entry))
+        if place is None:
             new += 1
-        elif store.done[key] != bytes.fromhex(input_digest(entry)):
-            if key in failed:
-                mended.add(key)
+            continue
+        seen[place] = True
+        if held.digests[place] != int(input_digest(entry), 16):
+            if held.failed[place]:
+                mended[place] = True
             else:
                 changed.append(entry.id)
-        missing.discard(key)
-    mended |= missing & failed
-    gone = missing - failed
+    mended |= ~seen & held.failed
+    gone = int((~seen & ~held.failed).sum())
     if changed or gone:
         names = f" (first: {', '.join(changed[:SHOWN])})" if changed else ""
         raise InputError(
             f"{collection.name} has changed since {store.folder} was begun: {len(changed)} crystals differ{names}, "
-            f"{len(gone)} are gone; put it back or screen into a new folder"
+            f"{gone} are gone; put it back or screen into a new folder"
         )
     store.withdraw(mended)
     store.manifest["collection"] = collection_record(collection)
-    return new, len(mended)
+    return new, int(mended.sum())
 
 
 def collection_record(collection: Collection) -> dict[str, str | int | None]:

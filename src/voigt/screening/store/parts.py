@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 ROWS = 8192  # crystals looked at together
 MOST_ROWS = 100_000
 MOST_VALUES = 100_000_000
-"""Of one part, which has about a hundred crystals."""
+"""Of one part: about a hundred crystals, or some 50,000 where parts were put together."""
 
-_NAME = re.compile(r"part-(\d{6,})\.parquet")
+_NAME = re.compile(r"part-(\d{6,11})(?:-(\d{6,11}))?\.parquet")
+"""Of a part, and of one that was put together of all with these numbers and those between."""
 _TEXTS = {"id", "source", "formula", "input_digest", "reason", "kind"}
 _LISTS = {"unseen": "string", "warnings": "string", "elements": "string", "notes": "struct", "numbers": "int"}
 _LISTS |= {"cell": "double", "frac": "double"}
@@ -42,22 +43,57 @@ def result_parts(folder: str | Path) -> list[Path]:
 
 
 def part_files(folder: Path) -> list[Path]:
-    """Files of a folder whose names are those of parts, by number; others are none of a screening's."""
-    named = [path for path in folder.glob("part-*") if part_number(path) >= 0 and path.is_file()]
-    return sorted(named, key=lambda path: (part_number(path), path.name))
+    """Parts of a folder by number, without those that others have taken in; other files are none of a screening's."""
+    named = named_parts(folder)
+    taken = _taken_in(named)
+    return [path for path in named if path not in taken]
 
 
-def part_number(path: Path) -> int:
-    """Number in the name of a part, -1 for a name that is no part's."""
+def superseded(folder: Path) -> list[Path]:
+    """Parts of a folder that others have taken in: a kill left them."""
+    return sorted(_taken_in(named_parts(folder)))
+
+
+def part_range(path: Path) -> tuple[int, int] | None:
+    """First and last number in the name of a part; None for a name that is no part's."""
     found = _NAME.fullmatch(path.name)
-    return int(found[1]) if found and len(found[1]) < 12 else -1
+    if found is None:
+        return None
+    first, last = int(found[1]), int(found[2] or found[1])
+    return (first, last) if first <= last else None
+
+
+def part_name(first: int, last: int) -> str:
+    """The name of a part that was put together of these and those between."""
+    return f"part-{first:06d}-{last:06d}.parquet"
+
+
+def named_parts(folder: Path) -> list[Path]:
+    """All parts of a folder by number, with those that others have taken in."""
+    ranges = {path: part_range(path) for path in folder.glob("part-*")}
+    named = [(span, path) for path, span in ranges.items() if span is not None and path.is_file()]
+    return [path for _, path in sorted(named, key=lambda pair: (pair[0][0], -pair[0][1], pair[1].name))]
+
+
+def _taken_in(named: Sequence[Path]) -> set[Path]:
+    """Those inside the range of one before them, which begins no later and is longer."""
+    taken, end = set(), -1
+    for path in named:
+        span = part_range(path)
+        if span is None:
+            continue
+        if span[1] <= end:
+            taken.add(path)
+        elif span[1] > span[0]:
+            end = span[1]
+    return taken
 
 
 def copies(parts: Sequence[Path]) -> dict[Path, Path]:
     """Parts with the content of an earlier one -> that one; those without rows are all alike and no copies."""
     sizes = {path: path.stat().st_size for path in parts}
     found: dict[Path, Path] = {}
-    for _, group in groupby(sorted(parts, key=lambda path: (sizes[path], part_number(path))), key=sizes.get):
+    for _, group in groupby(sorted(parts, key=lambda path: (sizes[path], part_range(path) or (0, 0))), key=sizes.get):
         first: list[Path] = []
         for path in group:
             same = next((other for other in first if cmp(path, other, shallow=False)), None)
@@ -81,8 +117,8 @@ def _has_rows(part: Path) -> bool:
 def failed_parts(folder: str | Path) -> list[Path]:
     """Tables of failures that belong to a part; one without its part was left by a kill and does not count."""
     folder = Path(folder)
-    paths = part_files(folder / "failed")
-    return [path for path in paths if (folder / "parts" / path.name).exists()]
+    names = {path.name for path in part_files(folder / "parts")}
+    return [path for path in named_parts(folder / "failed") if path.name in names]
 
 
 def read_tables(

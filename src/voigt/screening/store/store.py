@@ -2,6 +2,7 @@
 
     DIR/manifest.json                what was screened, with which models, by which commands, how far it is
     DIR/parts/part-000000.parquet    results, about a hundred crystals each
+    DIR/parts/part-000000-000499.parquet  of all parts with these numbers, put together; .keys.npz: what it holds
     DIR/failed/part-000000.parquet   what failed in that part, if anything did
     DIR/failed.csv                   all failures, once the run has ended
     DIR/lock                         held by the process that writes
@@ -21,7 +22,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,15 +36,18 @@ from voigt import __version__
 from voigt.errors import InputError, OutputError
 from voigt.files import atomic_write
 from voigt.reasons import plain_reason
+from voigt.screening.store.done import Done, Entries, Mask, count, entries, read_index, write_index
 from voigt.screening.store.manifest import MANIFEST, load_manifest
 from voigt.screening.store.parts import (
     check_size,
     check_types,
     copies,
     failed_parts,
+    named_parts,
     part_files,
-    part_number,
+    part_range,
     result_parts,
+    superseded,
 )
 from voigt.screening.store.rows import FAILED, Outcome, input_key, peak_mib, schema
 from voigt.tensors.properties import PROPERTIES
@@ -67,9 +71,7 @@ class Store:
     manifest
         Content of manifest.json.
     done
-        Keys of all inputs that are in the parts or failed, see `rows.input_key`, with their digests.
-    failed_keys
-        Those of them that failed.
+        All inputs that are in the parts or failed.
     damaged
         Parts that could not be read and were put aside: their crystals are computed again.
     complete
@@ -78,8 +80,7 @@ class Store:
 
     folder: Path
     manifest: dict[str, Any]
-    done: dict[bytes, bytes] = field(default_factory=dict)
-    failed_keys: set[bytes] = field(default_factory=set)
+    done: Done = field(default_factory=Done)
     damaged: list[str] = field(default_factory=list)
     complete: bool = False
     _next: int = 0
@@ -111,20 +112,21 @@ class Store:
         if time.monotonic() - self._saved_at > SECONDS:
             self.save()
 
-    def withdraw(self, keys: Set[bytes]) -> None:
-        """Forget failures whose inputs have changed or are gone.
+    def withdraw(self, lost: Mask) -> None:
+        """Forget failures whose inputs have changed or are gone: (n,) in the order of `done.entries`.
 
         Raises OutputError: a table of failures cannot be replaced.
         """
-        for path in failed_parts(self.folder) if keys else ():
-            table = _read(path)
-            kept = [_row_key(row) not in keys for row in table.to_pylist()]
-            if not all(kept):
-                _write_table(table.filter(pa.array(kept)), path)
-                self.manifest["failed"] -= kept.count(False)
-        for key in keys:
-            del self.done[key]
-        self.failed_keys -= keys
+        if lost.any():
+            keys = set(self.done.entries.keys[lost].tolist())
+            for path in failed_parts(self.folder):
+                table = read_whole(path)
+                kept = [int.from_bytes(_row_key(row), "big") not in keys for row in table.to_pylist()]
+                if not all(kept):
+                    index_of(self.folder / "parts" / path.name).unlink(missing_ok=True)
+                    _write_table(table.filter(pa.array(kept)), path)
+                    self.manifest["failed"] -= kept.count(False)
+            self.done.remove(lost)
 
     def worked(self, seconds: Mapping[str, float]) -> None:
         """Add to the seconds of the session, by kind of work."""
@@ -182,10 +184,10 @@ def open_store(
             (folder / part).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror or error}; choose another folder") from error
-    with _locked(folder):
+    with locked(folder):
         manifest = load_manifest(folder, job, collection)
         store = Store(folder, manifest)
-        _sweep(folder)
+        sweep(folder)
         noted = (manifest["crystals"], manifest["failed"])
         _load_parts(store)
         unchanged = noted == (manifest["crystals"], manifest["failed"])
@@ -204,7 +206,7 @@ def open_store(
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """Hold a folder against other processes; the system releases it when this one ends, however it ends.
 
     Raises InputError: another process holds it; OutputError: the lock cannot be written.
@@ -246,7 +248,7 @@ def write_failures(store: Store) -> None:
         table = csv.writer(stream, lineterminator="\n")
         table.writerow(("id", "source", "index", "reason"))
         for path in failed_parts(store.folder):
-            rows = _read(path).to_pylist()
+            rows = read_whole(path).to_pylist()
             table.writerows(
                 (csv_cell(row["id"]), csv_cell(row["source"]), row["index"], csv_cell(row["reason"])) for row in rows
             )
@@ -257,7 +259,7 @@ def _write_table(table: pa.Table, path: Path) -> None:
         pq.write_table(table, stream, compression="zstd", write_page_checksum=True)
 
 
-def _read(path: Path) -> pa.Table:
+def read_whole(path: Path) -> pa.Table:
     """A part, all of it, so that its checksums are verified; one thread is quicker for a table this small."""
     file = pq.ParquetFile(path, page_checksum_verification=True)
     check_size(file.metadata)
@@ -266,14 +268,21 @@ def _read(path: Path) -> pa.Table:
     return table
 
 
+def index_of(part: Path) -> Path:
+    """File beside a part that was put together: its `Entries`."""
+    return part.with_name(f"{part.name.removesuffix('.parquet')}.keys.npz")
+
+
 def _row_key(row: Mapping[str, Any]) -> bytes:
     return input_key(row["id"], row["source"], row["index"], row["readable"])
 
 
-def _sweep(folder: Path) -> None:
+def sweep(folder: Path) -> None:
     """Remove what a kill left behind: files half written, failures whose part never came."""
     left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
-    left += sorted(set(part_files(folder / "failed")) - set(failed_parts(folder)))
+    left += superseded(folder / "parts")
+    left += sorted(set(named_parts(folder / "failed")) - set(failed_parts(folder)))
+    left += sorted({*(folder / "parts").glob("*.keys.npz")} - {index_of(path) for path in part_files(folder / "parts")})
     try:
         for path in left:
             path.unlink()
@@ -287,7 +296,7 @@ def _load_parts(store: Store) -> None:
     parts = part_files(store.folder / "parts")
     repeated = copies(parts)
     damaged = [path.with_suffix("") for path in (store.folder / "parts").glob("part-*.parquet.damaged")]
-    store._next = max([-1, *map(part_number, [*parts, *damaged])]) + 1
+    store._next = max([-1, *(span[1] for span in map(part_range, [*parts, *damaged]) if span is not None)]) + 1
     for path in parts:
         failed = store.folder / "failed" / path.name
         try:
@@ -298,28 +307,38 @@ def _load_parts(store: Store) -> None:
             raise InputError(f"{path} cannot be read: {error.strerror}; ask its owner") from error
         except (pa.ArrowException, OSError, AttributeError, KeyError, TypeError, ValueError) as error:
             _put_aside(store, path, failed, error)
+    store.done.settle()
 
 
 def _load_part(store: Store, path: Path, failed: Path) -> None:
-    results = _read(path)
-    failures = _read(failed) if failed.exists() else FAILED.empty_table()
-    _check_columns(results, schema([name for name in store.manifest["job"]["properties"] if name in PROPERTIES]))
-    _check_columns(failures, FAILED)
-    keys = {
-        input_key(identity, "", 0, True): bytes.fromhex(digest)
-        for identity, digest in zip(results["id"].to_pylist(), results["input_digest"].to_pylist(), strict=True)
-    }
-    failed_keys = set()
-    for row in failures.to_pylist():
-        key = _row_key(row)
-        keys[key] = bytes.fromhex(row["input_digest"])
-        failed_keys.add(key)
-    if len(keys) < results.num_rows + failures.num_rows or not store.done.keys().isdisjoint(keys):
+    span = part_range(path)
+    large = span is not None and span[1] > span[0]
+    # Parts that were put together were read and checked then.
+    held = read_index(index_of(path), path.stat().st_size) if large else None
+    if held is None:
+        held = read_entries(path, failed, store.manifest["job"]["properties"])
+        if large and not held.repeated:
+            write_index(index_of(path), held, path.stat().st_size)
+    if not store.done.add(held, large):
         raise _RepeatedError
-    store.done |= keys
-    store.failed_keys |= failed_keys
-    store.manifest["crystals"] += results.num_rows
-    store.manifest["failed"] += failures.num_rows
+    results, failures = count([held])
+    store.manifest["crystals"] += results
+    store.manifest["failed"] += failures
+
+
+def read_entries(path: Path, failed: Path, properties: Sequence[str]) -> Entries:
+    """What a part and its table of failures hold, both read whole and checked.
+
+    Raises ValueError, KeyError, OSError or pyarrow's errors: they are no part of this screening, or damaged.
+    """
+    results = read_whole(path)
+    failures = read_whole(failed) if failed.exists() else FAILED.empty_table()
+    _check_columns(results, schema([name for name in properties if name in PROPERTIES]))
+    _check_columns(failures, FAILED)
+    keys = [input_key(identity, "", 0, True) for identity in results["id"].to_pylist()]
+    rows = failures.to_pylist()
+    digests = [*results["input_digest"].to_pylist(), *(row["input_digest"] for row in rows)]
+    return entries([*keys, *map(_row_key, rows)], digests, [False] * len(keys) + [True] * len(rows))
 
 
 def _check_columns(table: pa.Table, declared: pa.Schema) -> None:
