@@ -19,6 +19,7 @@ from voigt.screening.store import compaction
 from voigt.screening.store.compaction import compact, small_parts
 from voigt.screening.store.done import Done, entries, read_index, write_index
 from voigt.screening.store.parts import failed_parts, result_parts
+from voigt.screening.store.store import index_of, locked
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
 
@@ -42,6 +43,7 @@ def test_a_compacted_store_holds_the_same_rows(store: Path) -> None:
     assert [path.name for path in result_parts(store)] == [f"part-000000-{parts - 1:06d}.parquet"]
     assert [path.name for path in failed_parts(store)] == [path.name for path in result_parts(store)]
     assert rows(store) == before
+    assert pq.read_table(store / "parts").num_rows == 9  # any reader finds one table
     assert select(result_parts(store), None, parse("eps_inf"), None).ids == ranking
     check(store, IDS, FAILED)
     assert {row["id"] for row in failures(store)} == set(FAILED)
@@ -78,10 +80,11 @@ def test_a_kill_at_any_moment_loses_nothing(store: Path, tiny: Job, tmp_path: Pa
     shutil.copytree(store, compacted)
     compact(compacted)
     (large,) = result_parts(compacted)
-    index = large.with_name(large.name.replace(".parquet", ".keys.npz"))
+    index = index_of(large)
     for source in (compacted / "failed" / large.name, *([] if moment == "before the part" else [large])):
         shutil.copy(source, store / source.relative_to(compacted))
     if moment in ("before the old parts go", "half of them gone"):
+        (store / "index").mkdir()
         shutil.copy(index, store / index.relative_to(compacted))
     if moment == "half of them gone":
         for path in sorted((store / "parts").glob("part-??????.parquet"))[::2]:
@@ -121,7 +124,7 @@ def test_damaged_small_parts_are_left_to_the_next_screening(store: Path, tiny: J
 def test_a_lost_or_foreign_index_is_made_again(store: Path, tiny: Job) -> None:
     compact(store)
     (large,) = result_parts(store)
-    index = large.with_name(large.name.replace(".parquet", ".keys.npz"))
+    index = index_of(large)
     whole = read_index(index, large.stat().st_size)
     assert whole is not None
     for content in (None, b"", index.read_bytes()[:50]):
@@ -173,8 +176,6 @@ def test_the_command(store: Path, tmp_path: Path) -> None:
 
 
 def test_a_folder_in_use_is_left_alone(store: Path) -> None:
-    from voigt.screening.store.store import locked
-
     with locked(store), pytest.raises(InputError, match="is being written by process"):
         compact(store)
 

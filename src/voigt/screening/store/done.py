@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.files import atomic_write
+from voigt.files import atomic_write, make_folder
 
 Words = NDArray[np.uint64]
 Mask = NDArray[np.bool_]
@@ -132,10 +132,11 @@ def _common(first: Words, second: Words) -> bool:
 
 
 def write_index(path: Path, part: Entries, size: int) -> None:
-    """Keep the entries of a large part of so many bytes beside it; they could be read from it again.
+    """Keep the entries of a large part of so many bytes; they could be read from it again.
 
     Raises OutputError: it cannot be written.
     """
+    make_folder(path.parent)
     with atomic_write(path, "wb") as stream:
         np.savez(stream, allow_pickle=False, **vars(part), size=np.int64(size))
 

@@ -2,7 +2,8 @@
 
     DIR/manifest.json                what was screened, with which models, by which commands, how far it is
     DIR/parts/part-000000.parquet    results, about a hundred crystals each
-    DIR/parts/part-000000-000499.parquet  of all parts with these numbers, put together; .keys.npz: what it holds
+    DIR/parts/part-000000-000499.parquet  of all parts with these numbers, put together
+    DIR/index/part-000000-000499.npz which crystals are in it, to open the store quickly
     DIR/failed/part-000000.parquet   what failed in that part, if anything did
     DIR/failed.csv                   all failures, once the run has ended
     DIR/lock                         held by the process that writes
@@ -269,8 +270,8 @@ def read_whole(path: Path) -> pa.Table:
 
 
 def index_of(part: Path) -> Path:
-    """File beside a part that was put together: its `Entries`."""
-    return part.with_name(f"{part.name.removesuffix('.parquet')}.keys.npz")
+    """File of the `Entries` of a part that was put together, not among the parts: those are one table for any reader."""
+    return part.parent.parent / "index" / f"{part.stem}.npz"
 
 
 def _row_key(row: Mapping[str, Any]) -> bytes:
@@ -282,7 +283,7 @@ def sweep(folder: Path) -> None:
     left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
     left += superseded(folder / "parts")
     left += sorted(set(named_parts(folder / "failed")) - set(failed_parts(folder)))
-    left += sorted({*(folder / "parts").glob("*.keys.npz")} - {index_of(path) for path in part_files(folder / "parts")})
+    left += sorted({*(folder / "index").glob("*")} - {index_of(path) for path in part_files(folder / "parts")})
     try:
         for path in left:
             path.unlink()
