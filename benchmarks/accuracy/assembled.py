@@ -40,11 +40,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Task:
-    """One property: file below the data, largest cell, and a flag that crystals must carry."""
+    """One question: file below the data, largest cell, a flag that crystals must carry, and the property."""
 
     file: str
     most_atoms: int
     where: str | None = None
+    property: str = ""  # if it is not the name of the task
 
 
 TASKS = {
@@ -52,15 +53,21 @@ TASKS = {
     "eps_ionic": Task("tensors/dielectric.extxyz", 12, "trusted"),
     "elastic": Task("tensors/elastic.extxyz", 12),
     "piezo_total": Task("tensors/piezo.extxyz", 10),
+    "piezo_p4mm": Task("tensors/piezo_p4mm_signs.extxyz", 5, "stable", "piezo_total"),
 }
 CLAMPED_IONIC = ("piezo_clamped", "piezo_ionic")
 DIRECT = {"piezo_total": "piezo_clamped"}
 """What the network says where it does not predict the property itself."""
 
 
+def property_of(task: str) -> str:
+    """What a task is about."""
+    return TASKS[task].property or task
+
+
 def drawn(name: str, part: str, functional: str | None) -> Iterator[LabeledCrystal]:
     """Crystals of a part with a label, in random order, always the same."""
-    task = TASKS[name]
+    task, name = TASKS[name], property_of(name)
     path = Path(os.environ["VOIGT_DATA"]) / task.file
     crystals = [
         crystal
@@ -123,7 +130,7 @@ def run(arguments: argparse.Namespace) -> None:
             break
         if crystal.id in done:
             continue
-        line = json.dumps(record(crystal, arguments.property, calculator))
+        line = json.dumps(record(crystal, property_of(arguments.property), calculator))
         with path.open("a") as stream:
             stream.write(line + "\n")
         done.add(crystal.id)
@@ -163,6 +170,15 @@ def errors(name: str, value: Array, label: Array) -> Array:
     return np.asarray(wrong / norms(label))
 
 
+def signs(value: Array, label: Array) -> None:
+    """Print how many components of P4mm crystals have the sign of the label, and how many the opposite one."""
+    for title, place in {"e33": (2, 2, 2), "e31": (2, 0, 0), "e15": (0, 0, 2)}.items():
+        ours, theirs = value[(..., *place)], label[(..., *place)]
+        clear = abs(theirs) > 0.1  # C/m^2; below, signs are noise
+        same = np.sign(ours[clear]) == np.sign(theirs[clear])
+        print(f"{title}: {same.sum()} of {clear.sum()} have the sign of the label, {(~same).sum()} the opposite one")
+
+
 def calibrated(what: str, ratio: Array, share: float) -> None:
     """Print the conformal 90 % quantile of errors over a scale, and how many lie below the share that is used."""
     place = min(int(np.ceil(0.9 * (len(ratio) + 1))), len(ratio)) - 1
@@ -174,9 +190,9 @@ def calibrated(what: str, ratio: Array, share: float) -> None:
 
 def table(arguments: argparse.Namespace) -> None:
     """Print what the files hold; a crystal that one route cannot answer counts as wrong for it."""
-    name = arguments.property
+    name = property_of(arguments.property)
     for part in ("val", "test"):
-        rows = entries(Path(arguments.output) / f"{name}-{part}.jsonl")
+        rows = entries(Path(arguments.output) / f"{arguments.property}-{part}.jsonl")
         whole = [row for row in rows if row.get("assembled") is not None and row.get("direct") is not None]
         if not whole:
             continue
@@ -202,6 +218,8 @@ def table(arguments: argparse.Namespace) -> None:
                 errors(name, found["assembled"], label) * norms(label) / sizes,
                 PIEZO,
             )
+        if arguments.property == "piezo_p4mm":
+            signs(found["assembled"], label)
         print(f"\nmedian time {np.median([row['seconds'] for row in whole]):.1f} s\nids: ", end="")
         print(", ".join(row["id"] for row in whole) + "\n")
 

@@ -45,6 +45,7 @@ from voigt.graphs import CrystalBatch, build_graph, collate
 from voigt.graphs.neighbors import neighbor_list
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar
+from voigt.models.equivariant.messages import Edges
 from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS
 from voigt.structures.symmetry import find_symmetry
 
@@ -100,13 +101,9 @@ def charges(output: Tensor | dict[str, Tensor]) -> Tensor:
 def layer_ours(model: Equivar, batch: CrystalBatch, features: Tensor) -> Tensor:
     """Geometry and one interaction of ours on given node features (n_atoms, 12, channels)."""
     distance = torch.linalg.vector_norm(batch.edge_vector, dim=1)
-    geometry = (
-        model.radial(distance),
-        model.radial.envelope(distance),
-        model.couplings(model.harmonics(batch.edge_vector)),
-    )
-    edges = (batch.edge_source, batch.edge_target)
-    result: Tensor = model.interactions[0](features, features, batch.numbers, edges, geometry, model.product)
+    geometry = (model.radial(distance), model.radial.envelope(distance))
+    edges = Edges(batch.edge_source, batch.edge_target, model.frames(batch.edge_vector))
+    result: Tensor = model.interactions[0](features, features, batch.numbers, edges, geometry, model.kernels)
     return result
 
 

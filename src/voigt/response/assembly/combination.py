@@ -26,7 +26,7 @@ SOFTNESS = 0.05
 """Part of an assembled eps_ionic that is left out of the mean: springs of the potential are a little too soft."""
 SHARE = 0.85
 """Half-width of the 90 % interval of the mean, as part of the network's own."""
-PIEZO = 0.5
+PIEZO = 0.7
 """The same of an assembled piezoelectric tensor, as part of the norms of its two parts together."""
 
 _PM_PER_V = 1000.0

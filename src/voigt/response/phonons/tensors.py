@@ -39,7 +39,7 @@ class ProjectSettings:
         "predicted", those of the "project" itself, or "none".
     born
         A BORN file to take them from instead.
-    model, functional, allow_unseen
+    model, functional, allow_unseen, device
         Of the prediction, see `voigt.Settings`.
     allow_metal, allow_vacuum
         Use predicted tensors even if the crystal is probably a metal, whose electrons screen the field, or a sheet,
@@ -77,6 +77,7 @@ class ProjectSettings:
     folder: Path | None = None
     workers: int = 1
     follow: bool = False
+    device: str = "auto"
 
     @property
     def engine(self) -> Any:
@@ -105,6 +106,7 @@ class ProjectSettings:
             sum_rule=self.sum_rule,
             symprec=1e-3 if self.symprec is None else self.symprec,
             allow_unseen=self.allow_unseen,
+            device=self.device,
         )
 
 

@@ -270,7 +270,7 @@ def read_whole(path: Path) -> pa.Table:
 
 
 def index_of(part: Path) -> Path:
-    """File of the `Entries` of a part that was put together, not among the parts: those are one table for any reader."""
+    """File of the `Entries` of a part that was put together, not among the parts: they are one table for any reader."""
     return part.parent.parent / "index" / f"{part.stem}.npz"
 
 
