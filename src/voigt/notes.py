@@ -38,6 +38,7 @@ Kind = Literal[
     "set_aside",
     "no_axis",
     "routes_disagree",
+    "doubtful_label",
 ]
 
 MEANING: Mapping[Kind, str] = MappingProxyType(
@@ -69,6 +70,7 @@ MEANING: Mapping[Kind, str] = MappingProxyType(
         "set_aside": "tensors of a project that are not used",
         "no_axis": "direction that is not an axis of the permittivity",
         "routes_disagree": "two ways to the same property that differ by more than the interval of one",
+        "doubtful_label": "what speaks against a label",
     }
 )
 """What each kind is in general, for tables that count them."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import ase
 import numpy as np
@@ -15,7 +16,7 @@ from voigt.data.labeled import LabeledCrystal, labeled
 from voigt.data.table import read_table
 from voigt.errors import InputError, TargetError
 from voigt.notes import Failure
-from voigt.structures.inputs import Input
+from voigt.structures.inputs import Input, InputStructure
 from voigt.structures.reading import read
 from voigt.structures.rows import structure_from_row
 from voigt.tensors.properties import PROPERTIES, Property, get_property
@@ -111,7 +112,8 @@ def _columns(path: str | Path) -> Collection[str]:
 def read_parquet(path: str | Path, rows: int = 4096) -> Iterator[Input]:
     """Stream a table with one crystal a row: numbers (list), cell (9, row vectors), frac (3N), any scalar columns.
 
-    The scalar columns become `info` keys; nulls and NaN are left out. The id is the column id, mp_id, material_id or
+    The scalar columns become `info` keys; nulls and NaN are left out. So do lists under the name of a property, tensors
+    in the layout of files; those of atoms, atom by atom, become arrays. The id is the column id, mp_id, material_id or
     mbid. A row that is no sound crystal becomes a `Failure`.
 
     Raises
@@ -133,9 +135,25 @@ def read_parquet(path: str | Path, rows: int = 4096) -> Iterator[Input]:
     for batch in table.iter_batches(batch_size=rows):
         for row in batch.to_pylist():
             scalars = {key: value for key, value in row.items() if isinstance(value, str | int | float)}
-            info = {key: value for key, value in scalars.items() if value == value}  # NaN: no label
-            yield structure_from_row(row, str(path), index, str(row.get("mbid") or index), info)
+            info: dict[str, Any] = {key: value for key, value in scalars.items() if value == value}  # NaN: no label
+            tensors = {name: row[name] for name in PROPERTIES if isinstance(row.get(name), list)}
+            info |= {name: value for name, value in tensors.items() if PROPERTIES[name].per == "crystal"}
+            structure = structure_from_row(row, str(path), index, str(row.get("mbid") or index), info)
+            yield structure if isinstance(structure, Failure) else _with_arrays(structure, tensors)
             index += 1
+
+
+def _with_arrays(structure: InputStructure, tensors: Mapping[str, list[Any]]) -> Input:
+    """With the tensors of atoms; a Failure where their number does not fit."""
+    count = len(structure.atoms)
+    for name, value in tensors.items():
+        if PROPERTIES[name].per == "atom":
+            expected = count * math.prod(PROPERTIES[name].stored_shape)
+            if len(value) != expected:
+                problem = f"has {len(value)} numbers in {name}, expected {expected} for its {count} atoms; correct it"
+                return structure.failure("unreadable", problem)
+            structure.atoms.set_array(name, np.array(value, dtype=np.float64).reshape(count, -1))
+    return structure
 
 
 def label_of(atoms: ase.Atoms, prop: Property) -> NDArray[np.float64] | None:

@@ -297,7 +297,7 @@ def test_headers_without_end_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_list_of_too_many_members_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voigt.screening.sources.archives.MOST_MEMBERS", 3)
+    monkeypatch.setattr("voigt.structures.readers.archives.MOST_MEMBERS", 3)
     with pytest.raises(InputError, match="more than 3 members"):
         open_collection(write_archive(tmp_path / "salts.zip", salts(30)))
 
