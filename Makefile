@@ -33,7 +33,7 @@ REPRESENTATIVE := tests/structures tests/graphs tests/tensors tests/models/test_
 BENCHMARKS := $(notdir $(basename $(wildcard benchmarks/speed/*.py)))
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-slow fuzz lowest matrix lint types docs bench weights weights-status clean
+.PHONY: help venv demo test test-slow fuzz lowest matrix lint types docs page serve bench weights weights-status clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,12 @@ types: venv ## check the types of src
 
 docs: venv ## build the documentation into site/; a broken link or an undocumented public name fails
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+serve: venv ## open the page of Voigt and its HTTP API on this machine, at PORT (8000)
+	$(BIN)/voigt serve $(if $(PORT),--port $(PORT))
+
+page: ## build the page of `voigt serve` from frontend/ into src/voigt/viewer/static (takes node and npm), and test it
+	cd frontend && npm ci --no-audit --no-fund && npm test && npm run build
 
 bench: venv ## time the networks; with VOIGT_DATA (a folder of data) every script in benchmarks/speed
 	@set -e; for name in $(if $(VOIGT_DATA),$(BENCHMARKS),equivar); do \

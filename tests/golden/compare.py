@@ -33,6 +33,7 @@ WORDS = (
     # the remedy for an unseen element in Python and in the files that Python writes, once for several models
     (re.compile(r"use Settings\(allow_unseen=True\)"), "use --allow-unseen"),
     (re.compile(r"; use --allow-unseen to predict all the same(?=; )"), ""),
+    (re.compile(r" In `pareto\.html` a click on a point shows its crystal and tensors\."), ""),
     (re.compile(r"\d+ with warnings"), "some with warnings"),  # more of them, see JUDGED
 )
 """What has been worded differently since release 0.1.0."""

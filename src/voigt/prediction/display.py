@@ -16,6 +16,7 @@ from voigt.text import one_line
 
 if TYPE_CHECKING:
     from voigt.prediction.result import Prediction
+    from voigt.viewer import View
 
 MOST_NAMES, MOST_WORDS, MOST_ROWS = 3, 96, 20
 """Properties and characters of a sentence in a summary, rows of a table."""
@@ -63,6 +64,24 @@ def html_tables(prediction: Prediction) -> str:
         items = "".join(f"<li>{escape(note.kind)}: {escape(note.sentence)}</li>" for note in prediction.notes)
         parts.append(f"<ul>{items}</ul>")
     return f"<div>{''.join(parts)}</div>"
+
+
+def view(prediction: Prediction) -> View:
+    """A page with pictures of the crystal and its tensors, which a notebook shows and which stands alone as a file.
+
+    Examples
+    --------
+    >>> import voigt
+    >>> view(voigt.predict("examples/MgO.vasp")[0])
+    View(title='MgO: MgO, Fm-3m (225), 2 atoms', height=780)
+    """
+    from dataclasses import asdict
+
+    from voigt.prediction.scene import scene
+    from voigt.viewer import View, stand_alone
+
+    title = f"{_shortened(prediction.id)}: {_crystal(prediction)}"
+    return View(stand_alone([asdict(scene(prediction))], title), title)
 
 
 def _rows(

@@ -29,21 +29,15 @@ _COLUMNS = ("id", "numbers", "cell", "frac", "warnings", "notes")
 _BESIDE = ("_model", "_functional", "_spread", "_interval", "_residual")
 
 
-def front_page(
-    parts: Sequence[Path], front: Front, plane: Plane, title: str, settings: Mapping[str, Any] | None = None
-) -> str:
+def front_page(parts: Sequence[Path], manifest: Mapping[str, Any], front: Front, plane: Plane) -> str:
     """One HTML page that stands alone: the front as a chart, and below it the crystal that was chosen.
 
     Parameters
     ----------
-    parts
-        Of the store, where structures and tensors are.
+    parts, manifest
+        Of the store: structures and tensors, and how they were predicted.
     front, plane
         The crystals on the front, and the plane in which they and all others lie.
-    title
-        Of the page.
-    settings
-        Of the job, as its manifest keeps them: tolerance of the space-group search, whether symmetry was imposed.
 
     Raises
     ------
@@ -51,7 +45,7 @@ def front_page(
         A part cannot be read.
     """
     shown = [material.id for material in front.materials[:MOST_SCENES]]
-    scenes = read_scenes(parts, shown, settings or {})
+    scenes = read_scenes(parts, shown, manifest["job"].get("settings") or {})
     held = {entry.id for entry in scenes}
     first, second = front.names
     points = [
@@ -72,11 +66,15 @@ def front_page(
         for name, label, values, more in zip("xy", plane.labels, (plane.x, plane.y), front.maximize, strict=True)
     }
     data = {**axes, "points": points, "cloud": _cloud(plane)}
+    title = f"Pareto front of {manifest['collection']['name']}"
     return stand_alone([asdict(entry) for entry in scenes], title, shown[0] if shown else None, data)
 
 
 def read_scenes(parts: Sequence[Path], ids: Sequence[str], settings: Mapping[str, Any]) -> list[Scene]:
     """Crystals of a store with their tensors, in the order of `ids`; without those that have no space group.
+
+    `settings`: of the job, as the manifest keeps them: tolerance of the space-group search, whether symmetry was
+    imposed.
 
     Raises
     ------
@@ -100,8 +98,9 @@ def read_scenes(parts: Sequence[Path], ids: Sequence[str], settings: Mapping[str
 
 def _scene(row: Mapping[str, Any], settings: Mapping[str, Any]) -> Scene | None:
     atoms = atoms_from_row(row["numbers"], row["cell"], row["frac"], {"id": row["id"]})
+    tolerance = settings.get("symprec")
     try:
-        symmetry = find_symmetry(atoms, float(settings.get("symprec") or Settings().symprec))
+        symmetry = find_symmetry(atoms, tolerance if isinstance(tolerance, float) else Settings().symprec)
     except VoigtError:  # lengths are rounded in a store, which may matter to a tight tolerance
         return None
     values = {name: tensor for name in PROPERTIES if (tensor := _tensor(name, row, len(atoms))) is not None}

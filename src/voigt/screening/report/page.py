@@ -272,7 +272,8 @@ def _pareto(findings: Findings, conditional: bool) -> list[str]:
     blocks = ["## Pareto front", text, "![Pareto front](pareto.png)"]
     caption = "Gray: all crystals, by hexagon (logarithmic shades). "
     caption += "Blue: those that fulfill the condition. " if conditional else ""
-    caption += "Hollow points carry a flag of the table. The few crystals beyond the axes are drawn at their ends."
+    caption += "Hollow points carry a flag of the table. The few crystals beyond the axes are drawn at their ends. "
+    caption += "In `pareto.html` a click on a point shows its crystal and tensors."
     blocks.append(caption)
     if not front.materials:
         return [*blocks, "The front is empty."]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import ase
 import ase.io
@@ -22,6 +23,7 @@ from voigt.screening.query.expressions import parse
 from voigt.screening.query.selection import read_crystals, select
 from voigt.screening.query.uncertainty import deviations
 from voigt.screening.refine.ranking import read_refinement
+from voigt.screening.report.crystals import front_page
 from voigt.screening.report.figures import Plane, distribution_figure, elements_figure, pareto_figure
 from voigt.screening.report.findings import Front, Material, check_objectives, flags_of, front_of, ranked
 from voigt.screening.report.page import Findings, page
@@ -35,6 +37,8 @@ from voigt.text import csv_cell
 from voigt.writers.figures import save_figure
 
 PAGE, TOP, PARETO, STRUCTURES = "report.md", "top.csv", "pareto.csv", "structures"
+CHOOSING = "pareto.html"
+"""The front as a page on which a click shows a crystal."""
 
 _PREFERRED = (
     ("eps_total", "band_gap"),
@@ -145,7 +149,7 @@ def write_report(
     with atomic_write(output / TOP) as stream:
         stream.write(_csv(best, involved, _file_of))
     matched = None if criteria.where is None else survey.matched
-    _write_front(output, survey, front, involved, matched is not None)
+    _write_front(output, (parts, manifest), survey, front, involved, matched is not None)
     labels = {name: axis_label(name, 44) for name in shown}
     values = {name: survey.scalars[name] for name in shown}
     save_figure(distribution_figure(values, labels, matched), output / "distributions.png")
@@ -231,10 +235,17 @@ def _csv(materials: Sequence[Material], names: Sequence[str], file_of: Callable[
     return text.getvalue()
 
 
-def _write_front(output: Path, survey: Survey, front: Front | None, names: Sequence[str], conditional: bool) -> None:
-    """pareto.csv and pareto.png, or none of an earlier report."""
+def _write_front(
+    output: Path,
+    store: tuple[Sequence[Path], Mapping[str, Any]],
+    survey: Survey,
+    front: Front | None,
+    names: Sequence[str],
+    conditional: bool,
+) -> None:
+    """pareto.csv, pareto.png and pareto.html, or none of an earlier report."""
     if front is None:
-        for name in (PARETO, "pareto.png"):
+        for name in (PARETO, "pareto.png", CHOOSING):
             (output / name).unlink(missing_ok=True)
         return
     with atomic_write(output / PARETO) as stream:
@@ -252,3 +263,5 @@ def _write_front(output: Path, survey: Survey, front: Front | None, names: Seque
         matched=survey.matched if conditional else None,
     )
     save_figure(pareto_figure(plane), output / "pareto.png")
+    with atomic_write(output / CHOOSING) as stream:
+        stream.write(front_page(*store, front, plane))
