@@ -22,7 +22,10 @@ ROOMS = (
     "voigt.tensors",
     "voigt.response",
     "voigt.screening",
+    "voigt.calculations",
+    "voigt.audit",
     "voigt.training",
+    "voigt.finetuning",
     "voigt.evaluation",
     "voigt.writers",
 )

@@ -145,7 +145,7 @@ class ReferenceEquivar(nn.Module):
 
     def radial(self, distance: Tensor) -> Tensor:
         """(n_edges, num_radial) Gaussians of width equal to their spacing."""
-        centers = torch.linspace(0.0, self.cutoff, self.num_radial, dtype=distance.dtype)
+        centers = torch.linspace(0.0, self.cutoff, self.num_radial, dtype=distance.dtype, device=distance.device)
         spacing = self.cutoff / (self.num_radial - 1)
         return torch.exp(-((distance[:, None] - centers) ** 2) / (2.0 * spacing**2))
 

@@ -24,6 +24,7 @@ def predict(
     structures: Any,
     model: str | Path | LoadedModel | None = None,
     settings: Settings | None = None,
+    workers: int = 1,
 ) -> list[Prediction]:
     """Predict the response tensors of crystals.
 
@@ -35,7 +36,9 @@ def predict(
         Name of a shipped model, a model file, or a loaded model. None: the models that ship and give
         `settings.properties`, or the default model if none are asked for.
     settings
-        Properties, functional, corrections; see `Settings`.
+        Properties, functional, corrections, device; see `Settings`.
+    workers
+        Processes that share out the work on many crystals (Linux); 0: one for each processor.
 
     Returns
     -------
@@ -58,7 +61,7 @@ def predict(
     >>> voigt.predict("examples/MgO.vasp")[0].values["born_charges"].shape
     (2, 3, 3)
     """
-    results = list(predict_structures(read(structures), model, settings or Settings()))
+    results = list(predict_structures(read(structures), model, settings or Settings(), workers))
     failures = [entry.reason for entry in results if isinstance(entry, Failure)]
     if failures:
         raise InputError("; ".join(failures))

@@ -126,7 +126,8 @@ def test_defaults_are_those_of_the_library() -> None:
     parameters = inspect.signature(command).parameters
     names = {"symmetrize": "symmetry"}
     assert parameters["model"].default is None is inspect.signature(package.predict).parameters["model"].default
-    for name in ("symmetrize", "sum_rule", "total_charge", "symprec", "allow_unseen", "functional", "properties"):
+    same = ("symmetrize", "sum_rule", "total_charge", "symprec", "allow_unseen", "functional", "properties", "device")
+    for name in same:
         assert parameters[names.get(name, name)].default == getattr(Settings(), name)
 
 
@@ -402,6 +403,7 @@ def test_nothing_predicted_leaves_an_earlier_file(voigt: Call, tiny_model: str, 
         (["-o", "no/such/folder/out.json"], "No such file or directory"),
         (["--born", "BORN", "--properties", "eps_inf"], "--born needs born_charges and eps_inf"),
         (["--model", "nonsense"], "no model 'nonsense'"),
+        (["--device", "gpu"], "device gpu cannot be used"),
     ],
 )
 def test_a_wrong_call_is_one_sentence(

@@ -245,6 +245,19 @@ class ModelConformance:
         expected, actual = self.predict(model, assorted()), self.predict(loaded, assorted())
         assert all(np.array_equal(actual[name], expected[name]) for name in self.properties)
 
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+    def test_a_device_gives_what_the_cpu_gives(self):
+        model = self.random_model(seed=1).eval()
+        batch = collate([self.make_graph(atoms, torch.float32, find_symmetry(atoms)) for atoms in assorted()])
+        with torch.no_grad():
+            expected = {name: value.double().numpy() for name, value in model(batch).items()}
+            found = model.cuda()(batch.to("cuda"))
+        model.cpu()
+        scale = self.scale(model)
+        for name in self.properties:
+            error = np.abs(found[name].cpu().double().numpy() - expected[name]).max()
+            assert error <= 1e-5 * max(scale[name], np.abs(expected[name]).max()), name
+
     # One crystal, many descriptions.
 
     @pytest.mark.parametrize("kind", sorted(ROTATIONS))

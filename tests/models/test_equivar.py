@@ -18,7 +18,8 @@ from voigt.errors import DomainError
 from voigt.graphs import build_graph, collate
 from voigt.models.equivar.hypers import EquivarHypers, preset
 from voigt.models.equivar.model import Equivar, _from_charges, _inverse
-from voigt.models.equivariant.messages import Couplings, compiled_messages, messages, unrolled_messages
+from voigt.models.equivariant.frames import EdgeFrames
+from voigt.models.equivariant.messages import Edges, eager_kernels, summed_messages
 from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, Path, coupling_paths
 from voigt.models.equivariant.rotation import feature_rotation
 from voigt.models.equivariant.strengths import RadialBasis, SharedStrengths, shifted_softplus
@@ -126,14 +127,16 @@ def test_shared_messages_are_an_e3nn_tensor_product(published, normalization):
         normalization=normalization, envelope="none",
     )  # fmt: skip
     paths = coupling_paths(published)
-    strengths, couplings = SharedStrengths(hypers, paths).double(), Couplings(paths, f).double()
+    strengths = SharedStrengths(hypers).double()
     torch.nn.init.normal_(strengths.edge_bias)
     x = torch.randn(atoms, 12, f, dtype=torch.float64)
     radial, vector = torch.rand(edges, n, dtype=torch.float64), torch.randn(edges, 3, dtype=torch.float64)
     source, target = torch.randint(atoms, (2, edges))
     harmonics = o3.spherical_harmonics("0e+1o+2e", vector, True, normalization)
     one = torch.ones(edges, 1, dtype=torch.float64)
-    ours = messages(x, strengths(radial, one), couplings(harmonics), source, target, atoms, paths)
+    edges = Edges(source, target, EdgeFrames()(vector))
+    factors = strengths(radial, one, x, x, edges)
+    ours = summed_messages(x, factors, edges, atoms, strengths.terms, eager_kernels())
 
     product = o3.TensorProduct(
         " + ".join(f"{f}x{kind}" for kind in NODE_TYPES),
@@ -208,30 +211,6 @@ def test_nearest_image_edges_break_supercell_invariance():
     assert cubic[0, 1].abs() < 1e-7 * cubic.abs().max()
     small, large = (predict(model, a)["formation_energy"] for a in (atoms, atoms.repeat(3)))
     torch.testing.assert_close(small, large)
-
-
-def product_arguments(edges: int, atoms: int = 6) -> tuple:
-    paths = coupling_paths()
-    generator = torch.Generator().manual_seed(edges)
-    harmonics = o3.spherical_harmonics("0e+1o+2e", torch.randn(edges, 3, generator=generator), True, "component")
-    source, target = torch.randint(atoms, (2, edges), generator=generator)
-    full = torch.randn(atoms, 12, 8, generator=generator)
-    strengths = list(torch.randn(len(paths), edges, 8, generator=generator))
-    return full, strengths, Couplings(paths, 1)(harmonics), source, target, atoms, paths
-
-
-def test_unrolled_messages_are_the_messages():
-    arguments = product_arguments(40)
-    torch.testing.assert_close(unrolled_messages(*arguments), messages(*arguments), rtol=1e-4, atol=1e-4)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
-def test_compiled_messages_are_the_messages():
-    compiled = compiled_messages()
-    for edges, atoms in ((40, 6), (97, 11)):  # sizes are left open: one compilation serves both
-        arguments = product_arguments(edges, atoms)
-        torch.testing.assert_close(compiled(*arguments), messages(*arguments), rtol=1e-4, atol=1e-4)
 
 
 # Functionals.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import logging
 import time
@@ -238,3 +239,19 @@ def test_options_that_exclude_each_other(folder: Path) -> None:
         result = CliRunner().invoke(app, ["train", "elastic", "-o", str(folder / "run"), *options])
         assert result.exit_code == 2
         assert words in result.output
+
+
+def test_every_validation_leaves_a_row_and_patience_ends_training(folder: Path) -> None:
+    impatient = two_functionals(folder, epochs=200, patience=2, optimizer={"lr": 1e-12, "ema": 0.0})
+    train_on_device(impatient, folder / "run", Budget("cpu"))
+    with (folder / "run" / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert 3 <= len(rows) < 20
+    assert {"step", "seconds", "train/loss", "val/born_charges_mae"} <= rows[0].keys()
+    assert [int(row["step"]) for row in rows] == sorted(int(row["step"]) for row in rows)
+
+
+def test_time_of_the_processor_passes_only_with_work() -> None:
+    clock = device_training._Clock(10.0, 0.0, time.process_time)
+    time.sleep(0.2)
+    assert clock.elapsed() < 0.1

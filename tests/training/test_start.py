@@ -29,7 +29,7 @@ def graphs_of(tiny: Recipe, part: str = "train") -> list[CrystalGraph]:
 
 def stored(folder: Path, network: Network, *others: Network) -> str:
     path = folder / "source.safetensors"
-    save_model([network, *others], path, ModelCard(elements=(8,)))
+    save_model([network, *others], path, ModelCard(elements=(7, 8, 12, 16, 20, 22)))
     return str(path)
 
 
@@ -174,6 +174,46 @@ class TestFineTuning:
         assert torch.equal(network.input.weight, initial_network(recipe(world, seed=7), graphs).input.weight)
 
 
+class TestFrozen:
+    def test_frozen_blocks_keep_their_weights_and_the_rest_learns(self, world):
+        deep = {"interactions": 2}
+        source = initial_network(recipe(world, seed=7, model=deep), graphs_of(recipe(world)))
+        tiny = recipe(world, finetune=stored(world, source), model=deep, frozen=1, epochs=1)
+        tuned = train(tiny, world / "run").network
+        given, kept = dict(source.named_parameters()), dict(tuned.named_parameters())
+        for name in ("embedding.element.weight", "input.weight", "interactions.0.linear.weight"):
+            assert torch.equal(given[name], kept[name]), name
+        for name in ("interactions.1.linear.weight", "readouts.born_charges.weight"):
+            assert not torch.equal(given[name], kept[name]), name
+
+    def test_more_blocks_than_there_are(self, world):
+        graphs = graphs_of(recipe(world))
+        path = stored(world, initial_network(recipe(world), graphs))
+        with pytest.raises(RecipeError, match="has 1 blocks of message passing: 2 cannot be frozen"):
+            initial_network(recipe(world, finetune=path, frozen=2), graphs)
+
+    def test_nothing_is_frozen_without_a_model_to_start_from(self, world):
+        with pytest.raises(RecipeError, match="frozen and start_functionals need finetune"):
+            recipe(world, frozen=1)
+
+
+class TestNewElements:
+    def test_start_as_the_mean_of_their_neighbors(self, world):
+        """Strontium and beryllium are one period from what the model knows: calcium, and magnesium."""
+        frames = labeled_crystals()
+        for atoms in frames:
+            atoms.symbols[atoms.symbols == "Ti"] = "Sr"
+        write_data(world, frames)
+        graphs = graphs_of(recipe(world))
+        source = initial_network(recipe(world, seed=7), graphs)
+        tuned = initial_network(recipe(world, finetune=stored(world, source)), graphs)
+        given, rows = source.embedding.element.weight, tuned.embedding.element.weight
+        assert torch.equal(rows[38], given[20])
+        assert torch.equal(rows[20], given[20])
+        charges = tuned.readouts["born_charges"].reference.weight
+        assert torch.equal(charges[38], source.readouts["born_charges"].reference.weight[20])
+
+
 class TestFunctionals:
     """A functional is known by its name, never by its place in the list."""
 
@@ -194,6 +234,15 @@ class TestFunctionals:
     def tuned(self, world: Path, path: str, *functionals: str) -> Equivar:
         tiny = recipe(world, finetune=path, model={"functionals": list(functionals)})
         return initial_network(tiny, graphs_of(recipe(world)))
+
+    def test_a_new_one_starts_as_the_one_that_is_named(self, world, source):
+        network, path = source
+        changes = {"finetune": path, "start_functionals": {"SCAN": "PBE"}, "model": {"functionals": ["SCAN"]}}
+        tuned = initial_network(recipe(world, **changes), graphs_of(recipe(world)))
+        assert torch.equal(tuned.functional.weight[0], network.functional.weight[1])
+        unknown = recipe(world, **{**changes, "start_functionals": {"SCAN": "LDA"}})
+        with pytest.raises(RecipeError, match="has no functional 'LDA'; it has PBEsol, PBE"):
+            initial_network(unknown, graphs_of(recipe(world)))
 
     def test_order_may_change(self, world, source):
         network, path = source

@@ -11,6 +11,7 @@ import typer
 
 from voigt.cli import options
 from voigt.cli.delivery import names
+from voigt.cli.devices import tell_device
 from voigt.cli.faults import one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import InputError, TargetError
@@ -38,6 +39,7 @@ def evaluate(
         typer.Option("--baseline/--no-baseline", help="Score the averages of the training split beside the model."),
     ] = True,
     allow_unseen: options.AllowUnseen = False,
+    device: options.Device = "auto",
     matbench: Annotated[
         bool, typer.Option("--matbench", help="Score the official MatBench fold that the model was trained without.")
     ] = False,
@@ -81,14 +83,16 @@ def evaluate(
             stated = {"--rivals": rivals, "--properties": properties, "--limit": limit}
             command = _command(words, stated, baseline, allow_unseen)
             _evaluate_matbench(
-                models, data, rivals, properties, limit, export, baseline, allow_unseen, command, output, quiet
+                models, data, rivals, properties, limit, export, baseline, allow_unseen, command, output, quiet, device
             )
             return
         from voigt.evaluation.report import markdown, write_report
         from voigt.evaluation.run import evaluate_model
         from voigt.models.checkpoint import load_model
+        from voigt.models.devices import find_device, move
 
-        loaded = load_model(model)
+        loaded = move(load_model(model), find_device(device))
+        tell_device(loaded.device, quiet)
         with progress("crystals", quiet=quiet) as advance:
             result = evaluate_model(
                 loaded,
@@ -123,6 +127,7 @@ def _evaluate_matbench(
     command: str,
     output: Path | None,
     quiet: bool,
+    device: str,
 ) -> None:
     """Score models on the folds that they hold out; wrong calls are refused before the first prediction."""
     from voigt.evaluation.matbench.export import check_export
@@ -131,6 +136,7 @@ def _evaluate_matbench(
     from voigt.evaluation.matbench.run import evaluate_matbench
     from voigt.files import make_folder
     from voigt.models.checkpoint import load_model
+    from voigt.models.devices import find_device, move
 
     if len(data) != 1:
         raise TargetError(f"--matbench scores the crystals of one table, not of {len(data)} files; name one")
@@ -140,7 +146,9 @@ def _evaluate_matbench(
         check_export(export)
     if output is not None:
         make_folder(output)
-    loaded = [load_model(name) for name in models]
+    place = find_device(device)
+    loaded = [move(load_model(name), place) for name in models]
+    tell_device(place, quiet)
     with progress("crystals", quiet=quiet) as advance:
         result = evaluate_matbench(
             loaded,

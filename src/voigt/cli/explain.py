@@ -14,6 +14,7 @@ import typer
 
 from voigt.cli import options
 from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, print_lines
+from voigt.cli.devices import tell_device
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import OutputError
@@ -56,6 +57,7 @@ def explain(
     member: Annotated[int, typer.Option(metavar="K", help="Which network of an ensemble, from 0.")] = 0,
     allow_unseen: options.AllowUnseen = False,
     symprec: options.Symprec = 1e-3,
+    device: options.Device = "auto",
     quiet: options.QuietTables = False,
     debug: options.Debug = False,
 ) -> None:
@@ -68,10 +70,13 @@ def explain(
         from voigt.interpretation.crystals import choose, explain_structures
         from voigt.interpretation.records import write_json
         from voigt.interpretation.sets import Collection
+        from voigt.models.devices import find_device, move
         from voigt.prediction.result import Settings
         from voigt.structures import read
 
         subject = choose(model, property_name, member)
+        move(subject.model, find_device(device))
+        tell_device(subject.model.device, quiet)
         structures = read(inputs)
         first = list(islice(structures, MOST_TABLES + 1))
         _check_call(output, figures, stages, len(first))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from voigt.cli import options, projects
+from voigt.cli.devices import tell_device
 from voigt.cli.faults import one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import InputError
@@ -53,6 +54,7 @@ def infrared(
     allow_unseen: options.AllowUnseen = False,
     allow_metal: options.AllowMetal = False,
     allow_vacuum: options.AllowVacuum = False,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -62,6 +64,7 @@ def infrared(
     call was wrong.
     """
     with one_sentence(debug):
+        from voigt.models.devices import find_device
         from voigt.response.phonons.files import parse_axes, parse_dim
         from voigt.response.phonons.force_constants import load_calculator
         from voigt.response.phonons.spectra import parse_linewidth
@@ -93,9 +96,12 @@ def infrared(
             folder=results,
             workers=workers,
             follow=follow,
+            device=device,
         )
         if piezo:
             check_piezo(settings)
+        if settings.tensors == "predicted" and born is None:
+            tell_device(find_device(device), quiet)
         with progress("supercells", quiet=quiet or settings.engine is None) as advance:
             result = run_infrared(folder, settings, linewidths=widths, directions=directions, advance=advance)
         if not quiet:

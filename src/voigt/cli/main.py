@@ -7,14 +7,17 @@ from typing import Annotated
 import typer
 
 from voigt import __version__
+from voigt.cli.data import data
 from voigt.cli.evaluate import evaluate
 from voigt.cli.explain import explain
+from voigt.cli.finetune import finetune
 from voigt.cli.infrared import infrared
 from voigt.cli.models import models
 from voigt.cli.phonons import phonons
 from voigt.cli.predict import predict
 from voigt.cli.respond import respond
 from voigt.cli.screen import screen
+from voigt.cli.serve import serve
 from voigt.cli.train import train
 
 app = typer.Typer(
@@ -25,9 +28,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-for command in (predict, train, evaluate, explain, phonons, infrared, respond, models):
+for command in (predict, train, finetune, evaluate, explain, phonons, infrared, respond, models, serve):
     app.command()(command)
 app.add_typer(screen, name="screen")
+app.add_typer(data, name="data")
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,6 +18,13 @@ AllowUnseen = Annotated[
     bool, typer.Option("--allow-unseen", help="Go on with elements that a model was not trained on.")
 ]
 
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME", help="Of the networks: cpu, cuda, cuda:1, mps; auto takes CUDA if it is there."
+    ),
+]
+
 # Crystals in files
 
 Inputs = Annotated[
@@ -46,6 +53,13 @@ SumRule = Annotated[
 Symprec = Annotated[float, typer.Option(metavar="D", help="Tolerance of the space group, Angstrom.")]
 QuietTables = Annotated[
     bool, typer.Option("--quiet", "-q", help="No warnings and progress, and no tables if results go to a file.")
+]
+
+PredictWorkers = Annotated[
+    int,
+    typer.Option(
+        "--workers", metavar="N", min=0, help="Processes for many crystals; 0: one for each CPU, where it pays."
+    ),
 ]
 
 # Phonopy projects

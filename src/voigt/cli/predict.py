@@ -15,6 +15,7 @@ import typer
 
 from voigt.cli import options
 from voigt.cli.delivery import MOST_TABLES, NothingDoneError, Tally, count, names, print_lines
+from voigt.cli.devices import tell_device
 from voigt.cli.faults import SOME_FAILED, one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import DomainError, InputError
@@ -48,6 +49,8 @@ def predict(
     ] = None,
     symprec: options.Symprec = 1e-3,
     allow_unseen: options.AllowUnseen = False,
+    device: options.Device = "auto",
+    workers: options.PredictWorkers = 0,
     quiet: options.QuietTables = False,
     debug: options.Debug = False,
 ) -> None:
@@ -70,8 +73,10 @@ def predict(
             total_charge=total_charge,
             symprec=symprec,
             allow_unseen=allow_unseen,
+            device=device,
         )
         plan = choose_models(model, settings)
+        tell_device(plan.shares[0].model.device, quiet)
         if output is not None:
             writer_of(output)
             if any(Path(name).exists() and output.exists() and output.samefile(name) for name in inputs):
@@ -90,7 +95,7 @@ def predict(
         show = not (quiet and to_file) and (output is None or len(first) <= MOST_TABLES)
         delivery = _Delivery(Tally(quiet, all_warnings=show), born, show, all_atoms)
         with progress("crystals", quiet=quiet or show) as advance:
-            predictions = delivery.deliver(predict_planned(chain(first, structures), plan), advance)
+            predictions = delivery.deliver(predict_planned(chain(first, structures), plan, workers=workers), advance)
             with suppress(NothingDoneError):
                 if output is not None:
                     write_predictions(predictions, output, plan.properties)

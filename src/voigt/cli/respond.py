@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from voigt.cli import options, projects
+from voigt.cli.devices import tell_device
 from voigt.cli.faults import one_sentence, tell
 from voigt.cli.progress import progress
 from voigt.errors import InputError
@@ -51,6 +52,7 @@ def respond(
     allow_unseen: options.AllowUnseen = False,
     allow_metal: options.AllowMetal = False,
     allow_vacuum: options.AllowVacuum = False,
+    device: options.Device = "auto",
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
@@ -61,6 +63,7 @@ def respond(
     none is given. Exit codes: 0 all done, 2 the call was wrong.
     """
     with one_sentence(debug):
+        from voigt.models.devices import find_device
         from voigt.response import assembly
         from voigt.response.phonons.files import parse_dim
         from voigt.response.phonons.force_constants import load_calculator
@@ -89,11 +92,13 @@ def respond(
             allow_vacuum=allow_vacuum,
             linewidths=parse_linewidth(linewidth),
             directions=projects.parsed_directions(direction),
+            device=device,
         )
         if output is not None:
             folder = claim_folder(output, read_one(structure), overwrite=overwrite)
             # Results of a calculator of the user are not kept: nobody knows whether it is the same the next time.
             settings = replace(settings, folder=folder if of_user is None else None)
+        tell_device(find_device(device), quiet)
         with progress("supercells", quiet=quiet) as advance:
             response = assembly.respond(structure, settings, advance=advance)
         _deliver(response, output, quiet)

@@ -64,7 +64,7 @@ def train(
         shipped = RECIPES / f"{recipe}.yaml"
         given = load_recipe(shipped if shipped.is_file() and not Path(recipe).exists() else recipe)
         changed = changed_recipe(given, [*(changes or []), *([f"seed={seed}"] if seed is not None else [])])
-        _start_log(debug)
+        start_log(debug)
         folder = output or Path("runs") / changed.name
         if device is None:
             _train(changed, folder, resume, folds, members)
@@ -171,7 +171,7 @@ def _finish(path: Path, recipe: Recipe) -> None:
     finish_model(path, training_data(load_model(path).card, recipe.data_root))
 
 
-def _start_log(debug: bool) -> None:
+def start_log(debug: bool) -> None:
     """Progress lines of training to standard error, without the advice of lightning."""
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(message)s"))

@@ -126,6 +126,10 @@ def collate(graphs: Sequence[CrystalGraph]) -> CrystalBatch:
     )
 
 
+MAX_EDGES = 20_000
+"""Edges of a batch on a CPU where nothing else is said."""
+
+
 def pack(num_edges: Sequence[int], max_edges: int) -> list[list[int]]:
     """Group consecutive crystals so that no batch exceeds an edge budget (a larger crystal gets its own batch).
 

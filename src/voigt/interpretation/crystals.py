@@ -223,7 +223,8 @@ def explain_structures(
 def _explain(prepared: Sequence[Prepared], subject: Subject, max_edges: int) -> Iterator[CrystalExplanation]:
     for indices in pack([entry.graph.num_edges for entry in prepared], max_edges):
         chosen = [prepared[k] for k in indices]
-        explanations = explain(subject.network, collate([entry.graph for entry in chosen]))
+        batch = collate([entry.graph for entry in chosen]).to(subject.model.device)
+        explanations = explain(subject.network, batch)
         for entry, matrices in zip(chosen, explanations, strict=True):
             yield CrystalExplanation(
                 id=entry.structure.id,

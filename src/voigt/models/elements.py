@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -58,6 +60,39 @@ def table_layout() -> NDArray[np.float64]:
         places[inner, 1] = row + 1 + GAP
     places[0] = np.nan
     return places
+
+
+def nearest_elements(z: int, known: Collection[int]) -> tuple[int, ...]:
+    """The known elements whose chemistry is nearest to that of an element: what an embedding of it may start from.
+
+    Those of its group that are fewest periods away; in the f block those of its series that are nearest, or the one
+    of the other series below or above it. If there is none, the nearest by atomic number.
+
+    Parameters
+    ----------
+    z
+        Atomic number, 1 to 118.
+    known
+        Atomic numbers to choose from, not empty.
+
+    Returns
+    -------
+    Atomic numbers, ascending; two of them if both sides are equally near. `z` alone if it is known.
+
+    Examples
+    --------
+    >>> nearest_elements(37, {19, 55, 8}), nearest_elements(61, {60, 62, 93}), nearest_elements(93, {61, 39})
+    ((19, 55), (60, 62), (61,))
+    """
+    table, layout = periodic_table(), table_layout()
+    group, period, block = table[z]
+    if block == _F_BLOCK:
+        chosen = [k for k in known if table[k, 1] == period and table[k, 2] == _F_BLOCK]
+        chosen = chosen or [k for k in known if table[k, 2] == _F_BLOCK and layout[k, 0] == layout[z, 0]]
+    else:
+        chosen = [k for k in known if table[k, 0] == group]
+    far = {k: abs(int(table[k, 1] - period)) or abs(k - z) for k in chosen} or {k: abs(k - z) for k in known}
+    return tuple(sorted(k for k, distance in far.items() if distance == min(far.values())))
 
 
 class ElementEmbedding(nn.Module):

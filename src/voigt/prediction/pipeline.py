@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
 import ase
 import numpy as np
@@ -15,16 +16,17 @@ from torch import Tensor
 from voigt.errors import DomainError, InputError
 from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack, with_axes
 from voigt.models.checkpoint import LoadedModel
+from voigt.models.devices import edge_budget
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
+from voigt.prediction.corrections import batch_symmetry, norms, project_batch
 from voigt.prediction.intervals import intervals_of
 from voigt.prediction.result import Prediction, Settings, charge_of
 from voigt.prediction.training_range import load_range, relative_spread, unlike_training
 from voigt.structures import InputStructure
 from voigt.structures.domain import stated_charge
 from voigt.structures.symmetry import Symmetry, find_symmetry
-from voigt.tensors.projection import project_atoms, project_crystal, residual
-from voigt.tensors.properties import PROPERTIES, Property
+from voigt.tensors.properties import PROPERTIES
 from voigt.tensors.sum_rule import acoustic_sum_rule
 
 SPREAD_WARNING = 0.2
@@ -60,6 +62,23 @@ class Crystal:
     symprec: float
     _symmetry: Symmetry | None = None
     _graphs: dict[tuple[float, bool, bool], CrystalGraph] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For another process: arrays, since each tensor would travel as a file of its own."""
+        graphs = {
+            key: {name: value.numpy() if isinstance(value, Tensor) else value for name, value in vars(graph).items()}
+            for key, graph in self._graphs.items()
+        }
+        return {**vars(self), "_graphs": graphs}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        graphs: dict[tuple[float, bool, bool], CrystalGraph] = {}
+        for key, own in state["_graphs"].items():
+            fields: dict[str, Any] = {
+                name: torch.as_tensor(value) if isinstance(value, np.ndarray) else value for name, value in own.items()
+            }
+            graphs[key] = CrystalGraph(**fields)
+        vars(self).update({**state, "_graphs": graphs})
 
     def symmetry(self) -> Symmetry:
         """Space group; InputError if there is none."""
@@ -159,7 +178,7 @@ def predict_prepared(
             f"it predicts {', '.join(model.hypers.properties)}"
         )
     results: list[Prediction | Failure] = []
-    for indices in pack([entry.graph.num_edges for entry in prepared], settings.max_edges):
+    for indices in pack([entry.graph.num_edges for entry in prepared], edge_budget(model.device, settings.max_edges)):
         results += _predict_batch(model, [prepared[i] for i in indices], names, settings, clock or Clock())
     return results
 
@@ -172,6 +191,8 @@ def _predict_batch(
         with clock.measure("network"):
             batch = collate([entry.graph for entry in chosen]).to(model.device)
             output = _ensemble(model, batch, names, settings.sum_rule)
+        with clock.measure("corrections"):
+            corrected = _corrected(chosen, output, settings)
     except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
@@ -189,11 +210,11 @@ def _predict_batch(
         half = len(chosen) // 2
         parts = (chosen[:half], chosen[half:])
         return [result for part in parts for result in _predict_batch(model, part, names, settings, clock)]
-    ends = np.cumsum([entry.graph.num_atoms for entry in chosen]).tolist()
-    rows = [slice(end - entry.graph.num_atoms, end) for end, entry in zip(ends, chosen, strict=True)]
     with clock.measure("corrections"):
+        ends = np.cumsum([entry.graph.num_atoms for entry in chosen]).tolist()
+        rows = [slice(end - entry.graph.num_atoms, end) for end, entry in zip(ends, chosen, strict=True)]
         return [
-            _result(model, entry, output.of(k, atoms), settings)
+            _result(model, entry, corrected.of(k, atoms), settings)
             for k, (entry, atoms) in enumerate(zip(chosen, rows, strict=True))
         ]
 
@@ -208,7 +229,7 @@ def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
 
 @dataclass(frozen=True)
 class _Output:
-    """What an ensemble gives, by property; of a batch as tensors, of one crystal as arrays in double precision.
+    """What an ensemble gives for a batch, by property, in double precision.
 
     Attributes
     ----------
@@ -217,7 +238,7 @@ class _Output:
     spread
         Standard deviation of what is delivered.
     members
-        (n_members, ...) each member's value of properties per crystal.
+        (n_members, n_crystals, ...) each member's value of properties per crystal.
     """
 
     raw: dict[str, Tensor]
@@ -225,57 +246,99 @@ class _Output:
     spread: dict[str, Tensor]
     members: dict[str, Tensor]
 
-    def of(self, crystal: int, atoms: slice) -> _Output:
-        """The part of one crystal of a batch."""
-
-        def cut(values: dict[str, Tensor]) -> dict[str, Tensor]:
-            return {
-                name: value[atoms] if PROPERTIES[name].per == "atom" else value[crystal]
-                for name, value in values.items()
-            }
-
-        members = {name: value[:, crystal] for name, value in self.members.items()}
-        return _Output(cut(self.raw), cut(self.neutral), cut(self.spread), members)
-
 
 def _ensemble(model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool) -> _Output:
     with torch.no_grad():
         outputs = [output for member in model.members for output in member.forward_members(batch)]
     result = _Output({}, {}, {}, {})
     for name in names:
-        raw = torch.stack([before[name] for before, _ in outputs]).cpu().double()
-        neutral = torch.stack([after[name] for _, after in outputs]).cpu().double()
-        result.raw[name], result.neutral[name] = raw.mean(dim=0), neutral.mean(dim=0)
+        raw = _double(torch.stack([before[name] for before, _ in outputs]))
+        of_crystal = PROPERTIES[name].per == "crystal"
+        # The sum rule of a network changes Born charges alone.
+        neutral = raw if of_crystal else _double(torch.stack([after[name] for _, after in outputs]))
+        result.raw[name] = raw.mean(dim=0)
+        result.neutral[name] = result.raw[name] if of_crystal else neutral.mean(dim=0)
         if len(outputs) > 1:
             result.spread[name] = (neutral if sum_rule else raw).std(dim=0)
-            if PROPERTIES[name].per == "crystal":
-                result.members[name] = neutral
+            if of_crystal:
+                result.members[name] = raw
     return result
 
 
-def _projected(tensor: Tensor, prop: Property, symmetry: Symmetry) -> Tensor:
-    rotations = torch.as_tensor(symmetry.rotations)
-    if prop.per == "atom":
-        return project_atoms(
-            tensor, rotations, torch.as_tensor(symmetry.permutations), torch.as_tensor(symmetry.sites)
-        )
-    return project_crystal(tensor, rotations, prop.rank)
+def _double(tensor: Tensor) -> Tensor:
+    """In double precision; on the CPU if the device may not know it."""
+    return tensor.double() if tensor.is_cuda else tensor.cpu().double()
 
 
-def _symmetric(
-    raw: Tensor, value: Tensor, members: Tensor | None, prop: Property, symmetry: Symmetry
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """All three projected; tensors of a crystal at once, which takes hardly longer than one."""
-    if prop.per == "atom":
-        return _projected(raw, prop, symmetry), _projected(value, prop, symmetry), None
-    together = torch.stack([raw, value, *([] if members is None else members)])
-    first, second, *others = _projected(together, prop, symmetry)
-    return first, second, torch.stack(others) if others else None
+Arrays: TypeAlias = dict[str, NDArray[np.float64]]
 
 
-def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Settings) -> Prediction | Failure:
-    """One crystal's prediction after sum rule and projection."""
-    nonfinite = [name for name, value in output.raw.items() if not bool(torch.isfinite(value).all())]
+@dataclass(frozen=True)
+class _Corrected:
+    """What is delivered, by property, of a batch or of one crystal: `_Output` as arrays, and
+
+    Attributes
+    ----------
+    values
+        After sum rule and projection.
+    residual
+        (n_crystals,) or (): share of the raw tensor that symmetry forbids.
+    """
+
+    raw: Arrays
+    neutral: Arrays
+    spread: Arrays
+    members: Arrays
+    values: Arrays
+    residual: Arrays
+
+    def of(self, crystal: int, atoms: slice) -> _Corrected:
+        """The part of one crystal of a batch."""
+
+        def cut(values: Arrays) -> Arrays:
+            return {
+                name: value[atoms] if PROPERTIES[name].per == "atom" else value[crystal]
+                for name, value in values.items()
+            }
+
+        members = {name: value[:, crystal] for name, value in self.members.items()}
+        residuals = {name: value[crystal] for name, value in self.residual.items()}
+        return _Corrected(cut(self.raw), cut(self.neutral), cut(self.spread), members, cut(self.values), residuals)
+
+
+def _corrected(chosen: Sequence[Prepared], output: _Output, settings: Settings) -> _Corrected:
+    """Sum rule and projection of all crystals of a batch."""
+    device, count = next(iter(output.raw.values())).device, len(chosen)
+    sizes = torch.tensor([entry.graph.num_atoms for entry in chosen], device=device)
+    atom_crystal = torch.repeat_interleave(torch.arange(count, device=device), sizes)
+    of_atoms = any(PROPERTIES[name].per == "atom" for name in output.raw)
+    symmetry = batch_symmetry([entry.symmetry for entry in chosen], device, of_atoms)
+    values, members, residuals = {}, dict(output.members), {}
+    for name, raw in output.raw.items():
+        prop = PROPERTIES[name]
+        value = output.neutral[name] if settings.sum_rule else raw
+        if prop.rank:
+            if name in members:  # a projection is linear: the mean of the projected is the projection of the mean
+                symmetric_members = project_batch(members[name].transpose(0, 1), prop, symmetry)
+                projected = symmetric = symmetric_members.mean(dim=1)
+                members[name] = symmetric_members.transpose(0, 1) if settings.symmetrize else members[name]
+            else:
+                projected, symmetric = project_batch(torch.stack([raw, value], dim=1), prop, symmetry).unbind(1)
+            size = norms(raw, prop, atom_crystal, count)
+            missed = norms(raw - projected, prop, atom_crystal, count)
+            residuals[name] = torch.where(size > ROUNDING, missed / size.clamp(min=ROUNDING), 0.0)
+            value = symmetric if settings.symmetrize else value
+        if name == "born_charges" and settings.sum_rule:
+            charges = torch.tensor([charge_of(entry.structure.atoms, settings) for entry in chosen])
+            value = acoustic_sum_rule(value, atom_crystal, count, charges.to(value), None)
+        values[name] = value + 0.0  # no negative zeros
+    parts = (output.raw, output.neutral, output.spread, members, values, residuals)
+    return _Corrected(*({name: value.cpu().numpy() for name, value in part.items()} for part in parts))
+
+
+def _result(model: LoadedModel, entry: Prepared, output: _Corrected, settings: Settings) -> Prediction | Failure:
+    """One crystal's prediction from its corrected tensors."""
+    nonfinite = [name for name, value in output.raw.items() if not np.isfinite(value).all()]
     if nonfinite:
         problem = (
             f"model '{model.name}' gives {', '.join(nonfinite)} that is not finite; "
@@ -286,61 +349,39 @@ def _result(model: LoadedModel, entry: Prepared, output: _Output, settings: Sett
     if "born_charges" in output.spread and (rms := _largest_rms(output.spread["born_charges"])) > SPREAD_WARNING:
         text = f"the members of the ensemble disagree by up to {rms:.2f} e on an atom's Born charges"
         notes += (Note("disagreement", text, ("born_charges",)),)
-    values, members, residuals = {}, {}, {}
-    for name, raw in output.raw.items():
-        prop = PROPERTIES[name]
-        value = output.neutral[name] if settings.sum_rule else raw
-        member_values = output.members.get(name)
-        if prop.rank:
-            projected, symmetric, symmetric_members = _symmetric(raw, value, member_values, prop, entry.symmetry)
-            residuals[name] = float(residual(raw, projected, ROUNDING))
-            if settings.symmetrize:
-                value, member_values = symmetric, symmetric_members
-        if name == "born_charges" and settings.sum_rule:
-            charge = torch.tensor([charge_of(entry.structure.atoms, settings)], dtype=value.dtype)
-            value = acoustic_sum_rule(value, torch.zeros(len(value), dtype=torch.int64), 1, charge, None)
-        values[name] = value.numpy() + 0.0  # no negative zeros
-        if member_values is not None:
-            members[name] = member_values.numpy()
-    notes += _unlike_training(model, entry, output, values, settings)
+    notes += _unlike_training(model, entry, output, settings)
     charges = output.raw.get("born_charges")
     functional = settings.functional or next(iter(functionals_of(model)), None)
     prediction = Prediction(
         id=entry.structure.id,
         atoms=entry.structure.atoms,
-        values=values,
-        raw={name: value.numpy() for name, value in output.raw.items()},
-        spread={name: value.numpy() for name, value in output.spread.items()},
-        units={name: PROPERTIES[name].unit for name in values},
-        drift=None if charges is None else charges.sum(dim=0).numpy(),
-        residual=residuals,
+        values=output.values,
+        raw=output.raw,
+        spread=output.spread,
+        units={name: PROPERTIES[name].unit for name in output.values},
+        drift=None if charges is None else charges.sum(axis=0),
+        residual={name: float(value) for name, value in output.residual.items()},
         symmetry=entry.symmetry,
         symmetrized=settings.symmetrize,
-        models=dict.fromkeys(values, model.name),
-        functionals=dict.fromkeys(values, functional),
+        models=dict.fromkeys(output.values, model.name),
+        functionals=dict.fromkeys(output.values, functional),
         notes=notes,
-        members=members,
+        members=output.members,
     )
     # Rules are fitted to what is delivered with all corrections.
     return replace(prediction, interval=intervals_of(prediction, model.intervals)) if settings.sum_rule else prediction
 
 
-def _unlike_training(
-    model: LoadedModel,
-    entry: Prepared,
-    output: _Output,
-    values: Mapping[str, NDArray[np.float64]],
-    settings: Settings,
-) -> tuple[Note, ...]:
+def _unlike_training(model: LoadedModel, entry: Prepared, output: _Corrected, settings: Settings) -> tuple[Note, ...]:
     """A note on a crystal that is far from the training set, if the model file comes with its range."""
     known = load_range(model.path) if settings.check_domain and model.path is not None else None
     if known is None:
         return ()
     # Of a tensor that symmetry forbids nobody is uncertain, however the networks scatter around zero.
     spread = {
-        name: relative_spread(output.spread[name].numpy(), output.neutral[name].numpy())
+        name: relative_spread(output.spread[name], output.neutral[name])
         for name in known.spread
-        if name in output.spread and float(np.abs(values[name]).max()) > ROUNDING
+        if name in output.spread and float(np.abs(output.values[name]).max()) > ROUNDING
     }
     found = unlike_training(entry.graph, spread, known)
     if found is None:
@@ -349,6 +390,6 @@ def _unlike_training(
     return (Note("far_from_training", text, found[1] or tuple(output.raw)),)
 
 
-def _largest_rms(spread: Tensor) -> float:
+def _largest_rms(spread: NDArray[np.float64]) -> float:
     """Largest root mean square over the nine components of an atom."""
-    return float(spread.square().mean(dim=(1, 2)).sqrt().max())
+    return float(np.sqrt(np.square(spread).mean(axis=(1, 2)).max()))

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 
 from voigt.errors import DomainError, WeightsError
 from voigt.models.checkpoint import DEFAULT_MODEL, LoadedModel, available_models, load_model
+from voigt.models.devices import AUTO, find_device, move
 from voigt.notes import Note
 from voigt.prediction.pipeline import functionals_of
 from voigt.prediction.result import Settings
@@ -91,7 +92,7 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
     TargetError
         A property that does not exist.
     DomainError
-        No model gives a property; no chosen model knows the functional.
+        No model gives a property; no chosen model knows the functional; the device cannot be used.
     WeightsError
         A model cannot be loaded.
 
@@ -103,9 +104,13 @@ def choose_models(model: str | Path | LoadedModel | None, settings: Settings) ->
     """
     requested = tuple(dict.fromkeys(get_property(name).name for name in settings.properties or ()))
     if model is None and requested:
-        parts = [(load_model(name), part) for name, part in cover(requested, shipped_properties()).items()]
+        device = find_device(settings.device)
+        shared = cover(requested, shipped_properties())
+        parts = [(move(load_model(name), device), part) for name, part in shared.items()]
     else:
         loaded = model if isinstance(model, LoadedModel) else load_model(DEFAULT_MODEL if model is None else model)
+        if not isinstance(model, LoadedModel) or settings.device != AUTO:
+            move(loaded, find_device(settings.device))
         known = loaded.hypers.properties
         absent = [name for name in requested if name not in known]
         if absent:
@@ -133,10 +138,7 @@ def _gap_share(shares: Sequence[Share], settings: Settings) -> Share | None:
 @lru_cache(maxsize=2)
 def _gap_model_on(path: Path, _changed: int, device: torch.device) -> LoadedModel:
     """The gap model on a device. It is kept: to read it takes many times longer than to ask it about a crystal."""
-    model = load_model(path)
-    for member in model.members:
-        member.to(device)
-    return model
+    return move(load_model(path), device)
 
 
 def gap_model() -> str | None:

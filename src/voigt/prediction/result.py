@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import ase
 import numpy as np
 from numpy.typing import NDArray
 
 from voigt.errors import InputError
+from voigt.graphs.batch import MAX_EDGES
 from voigt.notes import Note
 from voigt.prediction.sheets import Sheet
 from voigt.structures.domain import stated_charge
 from voigt.structures.symmetry import Symmetry
 from voigt.structures.symmetry.space_group import require_tolerance
+
+if TYPE_CHECKING:
+    from voigt.viewer import View
 
 MOST_CHARGE = 10_000.0
 """e, of a cell; numbers beyond are mistakes."""
@@ -45,10 +49,13 @@ class Settings:
     allow_unseen
         Predict for elements that the model was not trained on.
     max_edges
-        Edge budget of one batch.
+        Most edges of one batch. The default is for a CPU: on a CUDA device it stands for what its memory holds.
     check_domain
         Look for vacuum, metals (one more pass, through the gap model) and crystals unlike those of training, and say so
         in notes. No value depends on it; turn it off where the same crystal is predicted again and again.
+    device
+        Of the networks: "cpu", "cuda", "cuda:1", "mps", or "auto": a CUDA device if there is one, else the CPU. With
+        "auto" a model that was loaded before stays where it is.
 
     Raises
     ------
@@ -68,8 +75,9 @@ class Settings:
     total_charge: float | None = None
     symprec: float = 1e-3
     allow_unseen: bool = False
-    max_edges: int = 20_000
+    max_edges: int = MAX_EDGES
     check_domain: bool = True
+    device: str = "auto"
 
     def __post_init__(self) -> None:
         require_tolerance(self.symprec)
@@ -167,6 +175,12 @@ class Prediction:
         from voigt.prediction.display import html_tables
 
         return html_tables(self)
+
+    def view(self) -> View:
+        """Pictures of the crystal and its tensors for notebooks; `save` writes them as a page."""
+        from voigt.prediction.display import view
+
+        return view(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as dictionaries, lists, numbers and text, as in a JSON file; see `voigt.prediction.record`."""

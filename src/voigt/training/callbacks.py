@@ -6,7 +6,7 @@ import csv
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -118,10 +118,7 @@ class RunRecord(Callback):
         place = {"epoch": pl_module.current_epoch + 1, "step": trainer.global_step}
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.rows.append({**place, "seconds": round(self.seconds, 1), "lr": rate, **figures})
-        with atomic_write(self.table) as stream:
-            writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in self.rows for key in row)), restval="")
-            writer.writeheader()
-            writer.writerows(self.rows)
+        write_rows(self.table, self.rows)
 
     def on_save_checkpoint(
         self,
@@ -142,6 +139,14 @@ class RunRecord(Callback):
         self.spent = float(state_dict.get("seconds", 0.0))
         if "random" in state_dict:  # older checkpoints have none; their networks drew nothing
             torch.set_rng_state(state_dict["random"].cpu())
+
+
+def write_rows(table: Path, rows: Sequence[Mapping[str, float]]) -> None:
+    """Figures of every validation as CSV, atomically; the columns are all keys that some row has."""
+    with atomic_write(table) as stream:
+        writer = csv.DictWriter(stream, list(dict.fromkeys(key for row in rows for key in row)), restval="")
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 class ProgressLines(Callback):

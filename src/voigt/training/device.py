@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voigt.errors import DomainError, RecipeError
-from voigt.files import atomic_write
+from voigt.files import atomic_write, make_folder
 from voigt.graphs import pack
 from voigt.models.checkpoint import load_model, save_model
 from voigt.models.network import Network
+from voigt.training.callbacks import write_rows
 from voigt.training.card import model_card
 from voigt.training.checkpoints import checkpoint_bytes, read_checkpoint
 from voigt.training.datamodule import CrystalDataModule, ShuffledBatches, TrainingData, check_parts, read_data
@@ -60,10 +61,13 @@ class Budget:
         "cpu", "cuda" or "cuda:1".
     seconds
         Wall time of the loop, validation included; None: the passes of the recipe.
+    processor_time
+        Count the time of this process's processor instead, on a CPU with other work to do.
     """
 
     device: str = "cpu"
     seconds: float | None = None
+    processor_time: bool = False
 
 
 @dataclass
@@ -75,6 +79,10 @@ class _Progress:
     best: float = math.inf
     metrics: dict[str, float] = field(default_factory=dict)
     weights: list[Tensor] = field(default_factory=list)
+    waiting: int = 0
+    """Validations since the best one."""
+    rows: list[dict[str, float]] = field(default_factory=list)
+    """Figures of each validation."""
 
 
 def train_on_device(
@@ -82,7 +90,7 @@ def train_on_device(
 ) -> TrainingResult:
     """Train a network with its graphs resident on a device, and write `<folder>/<name>.safetensors`.
 
-    The state goes to `<folder>/device.ckpt` after every validation.
+    The state goes to `<folder>/device.ckpt` and a row of figures to `<folder>/metrics.csv` after every validation.
 
     Parameters
     ----------
@@ -124,10 +132,15 @@ def train_on_device(
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        loop = _Loop(recipe, data, device, budget.seconds)
+        loop = _Loop(recipe, data, device, budget)
         if stored is not None:
             loop.restore(stored)
-        loop.run(lambda state: _write(checkpoint, {**state, "description": _plain(description)}))
+
+        def save(state: dict[str, Any]) -> None:
+            write_rows(make_folder(folder) / "metrics.csv", state["rows"])
+            _write(checkpoint, {**state, "description": _plain(description)})
+
+        loop.run(save)
     finally:
         torch.set_num_threads(threads)
     progress, passes = loop.progress, loop.progress.step / loop.per_pass
@@ -141,7 +154,7 @@ def train_on_device(
 class _Loop:
     """One network, its graphs on the device, and how far it has come."""
 
-    def __init__(self, recipe: Recipe, data: TrainingData, device: torch.device, seconds: float | None) -> None:
+    def __init__(self, recipe: Recipe, data: TrainingData, device: torch.device, budget: Budget) -> None:
         module = CrystalDataModule(recipe, data)
         log.info("%d training, %d validation crystals", len(module.train_graphs), len(module.val_graphs))
         network = initial_network(recipe, module.train_graphs).to(device).train()
@@ -149,7 +162,8 @@ class _Loop:
         if recipe.compile:
             network.compile_products()
         functionals = recipe.model.functionals
-        self.recipe, self.network, self.device, self.seconds = recipe, network, device, seconds
+        self.recipe, self.network, self.device, self.seconds = recipe, network, device, budget.seconds
+        self.now = time.process_time if budget.processor_time else time.monotonic
         self.train = ResidentGraphs(train_graphs, functionals, device)
         self.val = ResidentGraphs(module.val_graphs, functionals, device)
         self.stepper = Stepper(recipe, network)
@@ -169,15 +183,16 @@ class _Loop:
         self.stepper.restore(stored["stepper"])
         weights = [tensor.to(self.device) for tensor in stored["best_weights"]]
         self.total = stored["total"]
-        self.progress = _Progress(stored["step"], stored["seconds"], stored["best"], dict(stored["metrics"]), weights)
+        told = dict(stored["metrics"]), weights, stored["waiting"], list(stored["rows"])
+        self.progress = _Progress(stored["step"], stored["seconds"], stored["best"], *told)
 
     def run(self, save: Callable[[dict[str, Any]], None]) -> None:
         """Steps until the passes are made or the time is over; `save` is called with the state after validations."""
         cuda = self.device.type == "cuda"
         with torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext():
-            clock = _Clock(self.seconds, self.progress.seconds)
+            clock = _Clock(self.seconds, self.progress.seconds, self.now)
             every, validated = self.recipe.steps_per_checkpoint or self.per_pass, clock.elapsed()
-            while self.progress.step < self.total:
+            while self.progress.step < self.total and not self._idle():
                 self._step()
                 step = self.progress.step
                 if self.seconds is not None and step % MEASURED == 0:
@@ -187,10 +202,14 @@ class _Loop:
                 if step < self.total and (rare or step % every):
                     continue
                 begun = clock.elapsed()
-                self._validate()
+                self._validate(begun)
                 validated = self.progress.seconds = clock.elapsed()
                 clock.reserve = validated - begun
                 save(self._state())
+
+    def _idle(self) -> bool:
+        """Whether validation has not improved for as long as the recipe waits."""
+        return self.recipe.patience is not None and self.progress.waiting >= self.recipe.patience
 
     def _step(self) -> None:
         """The next step of the stream of batches."""
@@ -210,8 +229,8 @@ class _Loop:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
-    def _validate(self) -> None:
-        """Figures of the running average; the best so far is kept."""
+    def _validate(self, seconds: float) -> None:
+        """Figures of the running average, `seconds` after the start; the best so far is kept."""
         loss, sums = self.stepper.mean_loss(), Sums()
         kept = self._exchange(self.stepper.average if self.recipe.optimizer.ema else None)
         self.network.eval()
@@ -224,13 +243,18 @@ class _Loop:
                 predicted = {name: value.detach() for name, value in self.network(batch).items()}
                 add_validation(sums, predicted, batch, self.recipe)
         figures = validation_figures(sums, self.recipe)
+        self.progress.waiting += 1
         if figures["val/loss"] < self.progress.best:
+            self.progress.waiting = 0
             self.progress.best = figures["val/loss"]
             self.progress.weights = [parameter.detach().clone() for parameter in self.stepper.parameters]
             self.progress.metrics = {**figures, "epoch": self.progress.step / self.per_pass}
         self._exchange(kept)
         self.network.train()
         text = " ".join(f"{key}={value:.4f}" for key, value in figures.items())
+        rate = self.recipe.optimizer.lr * learning_rate(self.progress.step, self.total, self.recipe.optimizer)
+        place = {"epoch": self.progress.step / self.per_pass, "step": self.progress.step}
+        self.progress.rows.append({**place, "seconds": round(seconds, 1), "lr": rate, "train/loss": loss, **figures})
         done = f"step {self.progress.step}/{self.total} pass {self.progress.step / self.per_pass:.1f}"
         log.info("%s train/loss=%.4f %s", done, loss, text)
 
@@ -254,6 +278,8 @@ class _Loop:
             "best": progress.best,
             "metrics": progress.metrics,
             "best_weights": progress.weights,
+            "waiting": progress.waiting,
+            "rows": progress.rows,
         }
 
     def best_network(self) -> Network:
@@ -265,14 +291,14 @@ class _Loop:
 class _Clock:
     """How many steps there is time for."""
 
-    def __init__(self, seconds: float | None, spent: float) -> None:
-        self.seconds, self.started = seconds, time.monotonic() - spent
+    def __init__(self, seconds: float | None, spent: float, now: Callable[[], float]) -> None:
+        self.now, self.seconds, self.started = now, seconds, now() - spent
         self.marks: deque[tuple[float, int]] = deque(maxlen=8)
         self.reserve = 0.0
         """Seconds of the last validation, kept for the one at the end."""
 
     def elapsed(self) -> float:
-        return time.monotonic() - self.started
+        return self.now() - self.started
 
     def estimate(self, step: int, total: int) -> int:
         """Steps of the whole schedule, from those since some calls ago, validations included; `total` at first."""
@@ -339,7 +365,6 @@ def _device(name: str) -> torch.device:
 
 
 def _write(path: Path, state: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, "wb") as stream:
         stream.write(checkpoint_bytes(state))
 

@@ -79,9 +79,13 @@ def batch_loss(network: Network, batch: CrystalBatch, recipe: Recipe) -> tuple[T
 
 
 def make_optimizer(network: Network, settings: OptimizerSettings, recorded: bool = False) -> torch.optim.AdamW:
-    """AdamW whose weight decay leaves biases alone; `recorded`: for a CUDA graph, which needs its rate as a tensor."""
-    matrices = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
+    """AdamW of what is not frozen; its weight decay leaves biases alone.
+
+    `recorded`: for a CUDA graph, which needs its rate as a tensor.
+    """
+    learned = [p for p in network.parameters() if p.requires_grad]
+    matrices = [p for p in learned if p.ndim > 1]
+    others = [p for p in learned if p.ndim <= 1]
     return torch.optim.AdamW(
         [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": others, "weight_decay": 0.0}],
         lr=torch.tensor(settings.lr, device=matrices[0].device) if recorded else settings.lr,

@@ -132,6 +132,17 @@ class Recipe(_Section):
         "what its members say of crystals without any label (data with `targets: []`).",
     )
     member: Count = Field(0, ge=0, description="Which member of an ensemble to fine-tune.")
+    frozen: Count = Field(
+        0,
+        ge=0,
+        description="With `finetune`: so many blocks of message passing, counted from the elements, keep their "
+        "weights, as do elements and functionals; a step then takes less time.",
+    )
+    start_functionals: dict[str, str] = Field(
+        {},
+        description="With `finetune`: new functional -> the one of the trained model that it starts as; by default the "
+        "model's first.",
+    )
     seed: Count = Field(0, ge=0, description="Seed of initial weights and of the order of crystals.")
     precision: Literal["32", "64"] = Field("32", description="Floating-point precision.")
     stored_precision: Literal["32", "16"] = Field(
@@ -226,6 +237,8 @@ def parse_recipe(content: dict[str, Any], source: str) -> Recipe:
     strange = [file.having for file in recipe.data if file.having not in (None, *(file.targets or recipe.targets))]
     if strange:
         raise RecipeError(f"{source}: having: {', '.join(map(str, strange))} is none of the targets of its file")
+    if recipe.finetune is None and (recipe.frozen or recipe.start_functionals):
+        raise RecipeError(f"{source}: frozen and start_functionals need finetune, the model to start from")
     if all(target.auxiliary for target in recipe.targets.values()):
         raise RecipeError(f"{source}: all targets are auxiliary; one at least must be what the model is for")
     return recipe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from voigt.errors import RecipeError
 from voigt.graphs import CrystalGraph
 from voigt.models.checkpoint import load_model
+from voigt.models.elements import NUM_ELEMENTS, nearest_elements
 from voigt.models.equivariant.trunk import Trunk
 from voigt.models.methods import build_network
 from voigt.models.network import Network
@@ -25,19 +26,42 @@ def initial_network(recipe: Recipe, graphs: Sequence[CrystalGraph]) -> Network:
     Raises
     ------
     RecipeError
-        The model to fine-tune from has other hyper-parameters than the recipe.
+        The model to fine-tune from has other hyper-parameters than the recipe, or fewer blocks than are to be frozen.
     """
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.model)
     fit_references(network, graphs)
     network.prepare_training(graphs)
     if recipe.finetune is not None:
-        _copy_weights(recipe, network)
+        _copy_weights(recipe, network, {int(z) for numbers in all_numbers(graphs) for z in numbers.unique()})
+    freeze(network, recipe.frozen)
     return network.double() if recipe.precision == "64" else network
 
 
-def _copy_weights(recipe: Recipe, network: Network) -> None:
-    """All weights from a network of the same method, or the message passing alone from one of another method."""
+def freeze(network: Network, blocks: int) -> None:
+    """Keep the weights of the first blocks of message passing, and of everything before them, out of training.
+
+    Raises
+    ------
+    RecipeError
+        The network has no message passing, or fewer blocks.
+    """
+    if not blocks:
+        return
+    trunk = network.trunk
+    have = 0 if trunk is None else len(trunk.interactions)
+    if trunk is None or blocks > have:
+        raise RecipeError(f"the network has {have} blocks of message passing: {blocks} cannot be frozen; lower frozen")
+    for part in (trunk.embedding, trunk.functional, trunk.input, *trunk.interactions[:blocks]):
+        if part is not None:
+            part.requires_grad_(False)
+
+
+def _copy_weights(recipe: Recipe, network: Network, elements: Collection[int]) -> None:
+    """All weights from a network of the same method, or the message passing alone from one of another method.
+
+    Elements that the trained model has not seen start as their neighbors in the periodic table.
+    """
     loaded = load_model(recipe.finetune or "")
     if recipe.member >= len(loaded.members):
         raise RecipeError(f"{recipe.finetune} has {len(loaded.members)} members, there is no member {recipe.member}")
@@ -63,7 +87,18 @@ def _copy_weights(recipe: Recipe, network: Network) -> None:
             if name in parameters and not by_name:
                 _fill(parameters[name], value)
         if trunks[0] is not None and trunks[1] is not None:
-            _copy_functionals(trunks[0], trunks[1])
+            _copy_functionals(trunks[0], trunks[1], recipe.start_functionals)
+        known = set(loaded.card.elements)
+        if known:
+            _fill_elements(parts[1], set(elements) - known, known)
+
+
+def _fill_elements(part: nn.Module, new: Collection[int], known: Collection[int]) -> None:
+    """Rows of embeddings by element: those of new elements become the mean of their neighbors' rows."""
+    for layer in part.modules():
+        if isinstance(layer, nn.Embedding) and layer.num_embeddings == NUM_ELEMENTS:
+            for z in new:
+                layer.weight[z] = layer.weight[list(nearest_elements(z, known))].mean(dim=0)
 
 
 def _fill(parameter: Tensor, value: Tensor) -> None:
@@ -85,15 +120,23 @@ def _fill(parameter: Tensor, value: Tensor) -> None:
     parameter.copy_(value.expand_as(parameter))
 
 
-def _copy_functionals(source: Trunk, network: Trunk) -> None:
-    """Functionals by name; a new one, or a network without any, starts as the trained model's default."""
+def _copy_functionals(source: Trunk, network: Trunk, starts: Mapping[str, str]) -> None:
+    """Functionals by name; a new one starts as `starts` says, or like a network without any as the model's default.
+
+    RecipeError: `starts` names a functional that the trained model does not have.
+    """
     known = source.hypers.functionals
     rows = network.input.bias.new_zeros(1, 1) if source.functional is None else source.functional.weight
     if network.functional is None:
         network.input.bias.add_(rows[0])
         return
     for k, name in enumerate(network.hypers.functionals):
-        network.functional.weight[k] = rows[known.index(name) if name in known else 0]
+        start = name if name in known else starts.get(name)
+        if start is not None and start not in known:
+            raise RecipeError(
+                f"start_functionals: the trained model has no functional '{start}'; it has {', '.join(known) or 'none'}"
+            )
+        network.functional.weight[k] = rows[0 if start is None else known.index(start)]
 
 
 def fit_references(network: Network, graphs: Sequence[CrystalGraph]) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.models.equivariant.hypers import TrunkHypers
+from voigt.models.equivariant.messages import CHUNK_NUMBERS
 from voigt.tensors.irreps import wigner_3j
 
 
@@ -92,4 +93,10 @@ class NeighborHarmonics(nn.Module):
         hidden = self.radial(radial) + self.source(scalars).index_select(0, source)
         strengths = self.out(nn.functional.silu(hidden) * envelope) * self.scale
         total = scalars.new_zeros(num_targets, 2 * self.degree + 1, scalars.shape[1])
-        return total.index_add(0, target, harmonics[:, :, None] * strengths[:, None])
+        if torch.is_grad_enabled() or scalars.device.type != "cpu":
+            return total.index_add(0, target, harmonics[:, :, None] * strengths[:, None])
+        size = max(CHUNK_NUMBERS // scalars.shape[1], 1)
+        for first in range(0, len(source), size):  # as many products as stay in the cache
+            rows = slice(first, first + size)
+            total.index_add_(0, target[rows], harmonics[rows, :, None] * strengths[rows, None])
+        return total

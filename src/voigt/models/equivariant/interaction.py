@@ -9,12 +9,9 @@ from torch import Tensor, nn
 
 from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.layers import NodeLinear, SelfProduct
-from voigt.models.equivariant.messages import MessageFunction
-from voigt.models.equivariant.paths import NODE_ROWS, coupling_paths
-from voigt.models.equivariant.strengths import NetworkStrengths, make_strengths
-
-CHUNK = 1024
-"""Edges that a CPU handles at a time where no gradients are needed: the arrays of so many stay in its cache."""
+from voigt.models.equivariant.messages import Edges, Kernels, summed_messages
+from voigt.models.equivariant.paths import NODE_ROWS
+from voigt.models.equivariant.strengths import make_strengths
 
 
 class Interaction(nn.Module):
@@ -23,8 +20,7 @@ class Interaction(nn.Module):
     def __init__(self, hypers: TrunkHypers, num_elements: int) -> None:
         super().__init__()
         f = hypers.channels
-        self.paths = coupling_paths(hypers.paths == "published")
-        self.strengths = make_strengths(hypers, self.paths)
+        self.strengths = make_strengths(hypers)
         self.linear = NodeLinear(f, hypers.init)
         self.scale = 1.0 / math.sqrt(hypers.average_neighbors)
         self.square = SelfProduct(f) if hypers.self_product else None
@@ -39,9 +35,9 @@ class Interaction(nn.Module):
         atoms: Tensor,
         nodes: Tensor,
         numbers: Tensor,
-        edges: tuple[Tensor, Tensor],
-        geometry: tuple[Tensor, Tensor, list[Tensor]],
-        product: MessageFunction,
+        edges: Edges,
+        geometry: tuple[Tensor, Tensor],
+        kernels: Kernels,
     ) -> Tensor:
         """Update the representatives.
 
@@ -52,13 +48,15 @@ class Interaction(nn.Module):
         numbers
             (n_orbits,) atomic numbers of the representatives.
         edges
-            (source atom, target orbit), (n_edges,) each.
+            Who sends to whom, and the axes of the edges.
         geometry
-            Radial functions, envelope, couplings of the edges.
-        product
-            `messages` or its compiled form.
+            Radial functions and envelope of the edges.
+        kernels
+            How messages are computed, see `summed_messages`.
         """
-        update = self.linear(self._sum_of_messages(atoms, nodes, edges, geometry, product))
+        factors = self.strengths(*geometry, atoms, nodes, edges)
+        total = summed_messages(atoms, factors, edges, len(nodes), self.strengths.terms, kernels)
+        update = self.linear(total * self.scale)
         if self.square is not None and self.square_linear is not None:
             update = update + self.square_linear(self.square(update))
         if self.gates is not None:
@@ -79,39 +77,3 @@ class Interaction(nn.Module):
             nodes = nodes * scales.repeat_interleave(torch.tensor([1, 3, 3, 5], device=nodes.device), dim=1)
         updated: Tensor = nodes + update
         return updated
-
-    def _sum_of_messages(
-        self,
-        atoms: Tensor,
-        nodes: Tensor,
-        edges: tuple[Tensor, Tensor],
-        geometry: tuple[Tensor, Tensor, list[Tensor]],
-        product: MessageFunction,
-    ) -> Tensor:
-        """(n_orbits, 12, channels) over the root of a typical number of neighbors."""
-        source, target = edges
-        radial, envelope, couplings = geometry
-        ends = None
-        if isinstance(self.strengths, NetworkStrengths):
-            ends = self.strengths.ends(atoms, nodes, source, target)
-        if torch.is_grad_enabled() or nodes.is_cuda:
-            strengths = self._strengths_of(radial, envelope, ends)
-            return product(atoms, strengths, couplings, source, target, len(nodes), self.paths) * self.scale
-        total = torch.zeros_like(nodes)
-        for first in range(0, len(source), CHUNK):
-            rows = slice(first, first + CHUNK)
-            strengths = self._strengths_of(radial[rows], envelope[rows], None if ends is None else ends[rows])
-            # Edges are sorted by target: a chunk adds to a stretch of atoms only, so that the cost stays linear.
-            low, high = int(target[first]), int(target[rows][-1]) + 1
-            chunk = [coupling[rows] for coupling in couplings]
-            sums = product(atoms, strengths, chunk, source[rows], target[rows] - low, high - low, self.paths)
-            total[low:high] += sums
-        return total * self.scale
-
-    def _strengths_of(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> list[Tensor]:
-        """For each path the strengths of some edges."""
-        if isinstance(self.strengths, NetworkStrengths):
-            strengths: list[Tensor] = self.strengths(radial, envelope, ends)
-        else:
-            strengths = self.strengths(radial, envelope)
-        return strengths

@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 
+from voigt.models.equivariant.frames import coupling_terms
 from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.layers import initial_weights
-from voigt.models.equivariant.paths import Path
+from voigt.models.equivariant.messages import Edges, Factor
+from voigt.models.equivariant.paths import coupling_paths
 from voigt.models.radial import envelope
 
 
@@ -45,40 +47,40 @@ class SharedStrengths(nn.Module):
     matrix product for all couplings of an edge type: no per-edge outer product of features is ever formed.
     """
 
-    def __init__(self, hypers: TrunkHypers, paths: tuple[Path, ...]) -> None:
+    def __init__(self, hypers: TrunkHypers) -> None:
         super().__init__()
         f, n = hypers.channels, hypers.num_radial
-        self.paths, self.num_radial = paths, n
-        self.scalar_harmonic = 1.0 / math.sqrt(4.0 * math.pi) if hypers.normalization == "integral" else 1.0
+        self.paths, self.num_radial = coupling_paths(hypers.paths == "published"), n
+        self.scalar_harmonic = harmonic_constant(hypers)
         self.edge = nn.ParameterDict({kind: initial_weights((n, f), hypers.init) for kind in ("0e", "1o", "2e")})
         self.edge_bias = nn.Parameter(torch.zeros(f))
-        self.coupling = initial_weights((len(paths), f, f), hypers.init)
-        self.scalar_paths = [p for p, path in enumerate(paths) if path.edge == "0e"]
-        self.directed_paths = [p for p, path in enumerate(paths) if path.edge != "0e"]
+        self.coupling = initial_weights((len(self.paths), f, f), hypers.init)
+        self.scalar_paths = [p for p, path in enumerate(self.paths) if path.edge == "0e"]
+        self.directed_paths = [p for p, path in enumerate(self.paths) if path.edge != "0e"]
+        ordered = tuple(self.paths[p] for p in (*self.scalar_paths, *self.directed_paths))
+        self.terms = coupling_terms(ordered, f, self.scalar_harmonic, mixed=False).terms
 
-    def forward(self, radial: Tensor, envelope: Tensor) -> list[Tensor]:
-        """For each path the strengths (n_edges, channels)."""
+    def forward(self, radial: Tensor, envelope: Tensor, _atoms: Tensor, _nodes: Tensor, _edges: Edges) -> list[Factor]:
+        """Strengths of the couplings with scalar edges, then those of the others."""
         radial = radial * envelope / math.sqrt(self.num_radial)
         # A scalar edge feature holds the constant harmonic inside its softplus; the couplings multiply by it once
         # more, so it is divided out here.
         scalar = shifted_softplus(self.scalar_harmonic * radial @ self.edge["0e"] + self.edge_bias)
         # A bias and a shifted softplus do not vanish with the radial functions: the envelope acts once more.
         scalar = (scalar * envelope) / self.scalar_harmonic
-        # One batched product for couplings with scalar edges, one for those with directed ones.
         weights = torch.stack([self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths])
-        directed = torch.matmul(radial, weights).unbind(0)
-        scalars = torch.matmul(scalar, self.coupling[self.scalar_paths].transpose(1, 2)).unbind(0)
-        places = [*self.scalar_paths, *self.directed_paths]
-        strengths = dict(zip(places, [*scalars, *directed], strict=True))
-        return [strengths[p] for p in range(len(self.paths))]
+        return [Factor(scalar, self.coupling[self.scalar_paths].transpose(1, 2)), Factor(radial, weights)]
 
 
 class NetworkStrengths(nn.Module):
     """Coupling strengths from a small network of the distance and, for 'pair', of the scalars of both ends."""
 
-    def __init__(self, hypers: TrunkHypers, paths: tuple[Path, ...]) -> None:
+    mixing: Tensor
+
+    def __init__(self, hypers: TrunkHypers) -> None:
         super().__init__()
         f, hidden = hypers.channels, hypers.hidden
+        paths = coupling_paths(hypers.paths == "published")
         self.num_paths, self.channels, self.pair = len(paths), f, hypers.weights == "pair"
         self.radial = nn.Linear(hypers.num_radial, hidden)
         if self.pair:
@@ -86,26 +88,28 @@ class NetworkStrengths(nn.Module):
             self.target = nn.Linear(f, hidden, bias=False)
         self.out = nn.Linear(hidden, self.num_paths * f, bias=False)
         nn.init.normal_(self.out.weight, std=2.0 / math.sqrt(hidden))
+        couplings = coupling_terms(paths, 1, harmonic_constant(hypers), mixed=True)
+        self.terms = couplings.terms
+        self.register_buffer("mixing", torch.tensor(couplings.mixing), persistent=False)
 
-    def ends(self, atoms: Tensor, nodes: Tensor, source: Tensor, target: Tensor) -> Tensor | None:
-        """What the scalars of both ends add to the hidden layer, (n_edges, hidden); None for 'radial'."""
-        if not self.pair:
-            return None
-        # The linear layer of a concatenation is a sum of linear layers: these run once per atom, not once per edge.
-        sending: Tensor = self.source(atoms[:, 0]).index_select(0, source)
-        receiving: Tensor = self.target(nodes[:, 0]).index_select(0, target)
-        return sending + receiving
-
-    def forward(self, radial: Tensor, envelope: Tensor, ends: Tensor | None) -> list[Tensor]:
-        """For each path the strengths (n_edges, channels)."""
+    def forward(self, radial: Tensor, envelope: Tensor, atoms: Tensor, nodes: Tensor, edges: Edges) -> list[Factor]:
+        """Strengths of all couplings from one hidden layer."""
         hidden = self.radial(radial)
-        if ends is not None:
-            hidden = hidden + ends
+        if self.pair:
+            # The linear layer of a concatenation is a sum of linear layers: they run once per atom, not once per edge.
+            hidden = hidden + self.source(atoms[:, 0]).index_select(0, edges.source)
+            hidden = hidden + self.target(nodes[:, 0]).index_select(0, edges.target)
         weights = self.out.weight.view(self.num_paths, self.channels, -1).transpose(1, 2)
+        weights = torch.einsum("cp,pkf->ckf", self.mixing.to(weights.dtype), weights)
         # The last layer has no bias: with the envelope in front of it, strengths vanish at the cutoff.
-        return list(torch.matmul(nn.functional.silu(hidden) * envelope, weights).unbind(0))
+        return [Factor(nn.functional.silu(hidden) * envelope, weights)]
 
 
-def make_strengths(hypers: TrunkHypers, paths: tuple[Path, ...]) -> SharedStrengths | NetworkStrengths:
+def harmonic_constant(hypers: TrunkHypers) -> float:
+    """Harmonic of degree 0."""
+    return 1.0 / math.sqrt(4.0 * math.pi) if hypers.normalization == "integral" else 1.0
+
+
+def make_strengths(hypers: TrunkHypers) -> SharedStrengths | NetworkStrengths:
     """The kind of coupling strengths that the hyper-parameters name."""
-    return SharedStrengths(hypers, paths) if hypers.weights == "shared" else NetworkStrengths(hypers, paths)
+    return SharedStrengths(hypers) if hypers.weights == "shared" else NetworkStrengths(hypers)

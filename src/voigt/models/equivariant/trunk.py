@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from voigt.errors import DomainError
 from voigt.graphs import CrystalBatch
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
-from voigt.models.equivariant.harmonics import NeighborHarmonics, SphericalHarmonics
+from voigt.models.equivariant.frames import EdgeFrames
+from voigt.models.equivariant.harmonics import NeighborHarmonics
 from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.interaction import Interaction
-from voigt.models.equivariant.messages import Couplings, MessageFunction, compiled_messages, messages
-from voigt.models.equivariant.paths import NUM_ROWS, coupling_paths
+from voigt.models.equivariant.messages import Edges, compiled_kernels, eager_kernels
+from voigt.models.equivariant.paths import NUM_ROWS
 from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.rotation import feature_rotation, spread
 from voigt.models.equivariant.strengths import RadialBasis
@@ -36,14 +37,13 @@ class Trunk(nn.Module):
         self.functional = nn.Embedding(len(hypers.functionals), f) if hypers.functionals else None
         self.input = nn.Linear(hypers.embedding, f)
         self.radial = RadialBasis(hypers)
-        self.harmonics = SphericalHarmonics((0, 1, 2), hypers.normalization)
-        self.couplings = Couplings(coupling_paths(hypers.paths == "published"), f if hypers.weights == "shared" else 1)
+        self.frames = EdgeFrames()
         self.interactions = nn.ModuleList(Interaction(hypers, NUM_ELEMENTS) for _ in range(hypers.interactions))
-        self.product: MessageFunction = messages
+        self.kernels = eager_kernels()
 
     def compile_products(self) -> None:
         """Run the tensor products through torch.compile: faster after a first call of about half a minute."""
-        self.product = compiled_messages()
+        self.kernels = compiled_kernels()
 
     def node_features(self, batch: CrystalBatch) -> Tensor:
         """Final equivariant features of the representatives, (n_orbits, 12, channels)."""
@@ -57,14 +57,14 @@ class Trunk(nn.Module):
             scalars = scalars + self.functional(index)[batch.orbit_crystal]
         # An element is a scalar: the rows of the other types start at zero.
         nodes = nn.functional.pad(scalars[:, None], (0, 0, 0, NUM_ROWS - 1))
-        vector, distance = batch.edge_vector, torch.linalg.vector_norm(batch.edge_vector, dim=1)
-        geometry = (self.radial(distance), self.radial.envelope(distance), self.couplings(self.harmonics(vector)))
-        edges = (batch.edge_source, batch.edge_target)
+        distance = torch.linalg.vector_norm(batch.edge_vector, dim=1)
+        geometry = (self.radial(distance), self.radial.envelope(distance))
+        edges = Edges(batch.edge_source, batch.edge_target, self.frames(batch.edge_vector))
         wigner = None if batch.rotation is None else feature_rotation(batch.rotation)
         for interaction in self.interactions:
             # Only representatives are updated; their neighbors may be any atom, whose features follow by symmetry.
             atoms = spread(nodes, batch.orbit, wigner)
-            nodes = interaction(atoms, nodes, numbers, edges, geometry, self.product)
+            nodes = interaction(atoms, nodes, numbers, edges, geometry, self.kernels)
         return nodes
 
 

@@ -89,7 +89,7 @@ def explain(network: SEN, batch: CrystalBatch) -> list[Explanation]:
     with torch.no_grad():
         internals = network.internals(batch, record=True)
         outputs = network.outputs(internals)
-    starts = np.concatenate([[0], np.cumsum(batch.num_atoms.numpy())])
+    starts = np.concatenate([[0], np.cumsum(batch.num_atoms.cpu().numpy())])
     return [
         _one(internals, outputs, batch, k, slice(int(starts[k]), int(starts[k + 1]))) for k in range(batch.num_crystals)
     ]
@@ -133,4 +133,4 @@ def _one(
 
 
 def _array(tensor: Tensor) -> Matrix:
-    return tensor.double().numpy()
+    return tensor.cpu().double().numpy()

@@ -45,6 +45,8 @@ class ResponseSettings:
         Of the infrared spectrum, THz and Cartesian.
     bands
         Whether phonons are followed along a path, too.
+    device
+        Of the networks, as in `Settings`; potentials run on the CPU.
     strain
         Whether cells are strained: without, there is no stiffness of the potential and no ionic piezoelectricity.
     """
@@ -66,3 +68,4 @@ class ResponseSettings:
     directions: Sequence[ArrayLike] = AXES
     bands: bool = True
     strain: bool = True
+    device: str = "auto"

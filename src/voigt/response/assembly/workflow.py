@@ -144,7 +144,11 @@ def _prediction_settings(settings: ResponseSettings) -> Settings:
     if functional is None and settings.calculator is None:
         functional = find_potential(settings.potential).functional
     return Settings(
-        properties=PREDICTED, functional=functional, symprec=settings.symprec, allow_unseen=settings.allow_unseen
+        properties=PREDICTED,
+        functional=functional,
+        symprec=settings.symprec,
+        allow_unseen=settings.allow_unseen,
+        device=settings.device,
     )
 
 
@@ -175,6 +179,7 @@ def _project_settings(settings: ResponseSettings, functional: str | None) -> Pro
     return ProjectSettings(
         functional=functional,
         allow_unseen=settings.allow_unseen,
+        device=settings.device,
         allow_metal=settings.allow_metal,
         allow_vacuum=settings.allow_vacuum,
         symprec=settings.symprec,
