@@ -154,13 +154,54 @@ class _SummedMessages(torch.autograd.Function):
 
 
 def is_fused(atoms: Tensor, kernels: Kernels) -> bool:
-    """Whether Triton's kernels serve: on a CUDA device, where it is installed, unless torch.compile is asked for."""
-    return atoms.is_cuda and kernels is eager_kernels() and _has_triton()
+    """Whether Triton's kernels serve: on a CUDA device where they agree, unless torch.compile is asked for."""
+    return atoms.is_cuda and kernels is eager_kernels() and _fused_agrees(atoms.device)
 
 
 @functools.lru_cache
-def _has_triton() -> bool:
-    return importlib.util.find_spec("triton") is not None
+@torch.inference_mode(False)
+@torch.no_grad()
+def _fused_agrees(device: torch.device) -> bool:
+    """Whether Triton is there, its kernels compile for this device, and give what plain torch gives."""
+    if importlib.util.find_spec("triton") is None:
+        return False
+    from voigt.models.equivariant import fused
+
+    generator = torch.Generator().manual_seed(0)
+    terms = (Term(0, 0, 1, 0, 0.5), Term(4, 4, 2, 1, -0.7), Term(4, 6, 2, 0, 0.3))
+    atoms, frames, strengths, gradient = (
+        torch.randn(shape, generator=generator).to(device)
+        for shape in ((5, NUM_ROWS, 32), (9, NUM_ROWS, NUM_ROWS), (2, 9, 32), (4, NUM_ROWS, 32))
+    )
+    source = torch.tensor([0, 1, 2, 3, 4, 0, 2, 4, 1], device=device)
+    target = torch.tensor([0, 0, 1, 1, 1, 1, 3, 3, 3], device=device)
+    try:
+        found = fused.fused_messages(terms, atoms, strengths, frames, source, target, 4)
+        of_atoms, of_strengths = fused.fused_gradients(terms, atoms, strengths, frames, source, target, gradient)
+    except Exception:  # of a compiler and a driver, of whatever kind: plain torch does the work
+        return False
+    given, incoming = atoms.index_select(0, source), gradient.index_select(0, target)
+    sender, received = _rows_apart(frames, given), _rows_apart(frames, incoming)
+    back = frames.transpose(1, 2)
+    passed = torch.bmm(back, _sparse(terms, sender, strengths).transpose(0, 1))
+    reverse = tuple(sorted((_transposed(term) for term in terms), key=lambda term: term.out))
+    sent = torch.bmm(back, _sparse(reverse, received, strengths).transpose(0, 1))
+    expected = (
+        torch.zeros_like(found).index_add_(0, target, passed),
+        torch.zeros_like(atoms).index_add_(0, source, sent),
+        _strength_gradients(terms, sender, received, strengths),
+    )
+    pairs = zip((found, of_atoms, of_strengths), expected, strict=True)
+    return all(bool(torch.allclose(one, other, rtol=1e-3, atol=1e-3)) for one, other in pairs)
+
+
+def _sparse(terms: tuple[Term, ...], rows: Tensor, strengths: Tensor) -> Tensor:
+    """`_coupled` for terms that leave rows untouched."""
+    result = torch.zeros_like(rows)
+    for term in terms:
+        part = rows[term.into : term.into + term.width] * strengths[term.strength] * term.value
+        result[term.out : term.out + term.width] += part
+    return result
 
 
 def _add_factor_gradients(
