@@ -211,7 +211,7 @@ def table(arguments: argparse.Namespace) -> None:
             calibrated(
                 "of means: errors over the network's interval", (norms(found["both"] - label) / known)[mixed], SHARE
             )
-        if name == "piezo_total":
+        if arguments.property == "piezo_total":
             sizes = sum(norms(stacked(whole, part, name)) for part in CLAMPED_IONIC)
             calibrated(
                 "of e: errors over |clamped| + |ionic|",

@@ -171,6 +171,18 @@ def _wants_key(parent: _Open) -> bool:
     return parent.key is _NO_KEY and type(parent.value) is dict
 
 
+def dump_yaml(content: Any) -> str:
+    """Plain data as YAML that `load_yaml` reads, keys in their order.
+
+    Examples
+    --------
+    >>> print(dump_yaml({"name": "mine", "lr": 0.001}), end="")
+    name: mine
+    lr: 0.001
+    """
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
 def _put(parent: _Open, value: Any, line: int, refuse: Refuse, unique_keys: bool) -> None:
     """Add the next value to a list, or the next key or value to a mapping."""
     if type(parent.value) is list:

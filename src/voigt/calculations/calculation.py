@@ -94,6 +94,7 @@ class Calculation:
 
 
 Outcome: TypeAlias = Calculation | Failure
+"""What becomes of a run."""
 Reader: TypeAlias = Callable[[Sequence[RunFile]], Iterator[Outcome]]
 """What a code's module offers as `read`: all of its files in one folder -> calculations.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import yaml
 from ase.data import chemical_symbols
 
 from voigt.finetuning.comparison import Comparison, comparison_table
 from voigt.finetuning.plan import Plan
 from voigt.models.checkpoint import LoadedModel
 from voigt.prediction.calibration import FEWEST
+from voigt.safe_yaml import dump_yaml
 from voigt.text import one_line
 from voigt.training.datamodule import TrainingData
 from voigt.writers.markdown import counted, escaped, table
@@ -35,7 +35,7 @@ def recipe_page(plan: Plan) -> str:
     content["targets"] = {name: content["targets"].get(name, {}) for name in plan.recipe.targets}
     content["data_root"] = plan.recipe.data_root
     comments = "".join(f"# {one_line(reason)}\n" for reason in plan.reasons)
-    return comments + str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+    return comments + dump_yaml(content)
 
 
 def report_page(

@@ -46,7 +46,7 @@ log = logging.getLogger("voigt.training")
 VALIDATIONS = 50
 """With a time budget there are at most about so many."""
 MEASURED = 100
-"""Steps after which their number is estimated from the rate."""
+"""Steps after which their number is estimated from the rate; fewer on a CPU if few are expected."""
 VALIDATION_EDGES = {"cpu": 8_000, "cuda": 40_000}
 """Edges of a validation batch: what fits a cache, and what fills a device."""
 
@@ -192,10 +192,12 @@ class _Loop:
         with torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext():
             clock = _Clock(self.seconds, self.progress.seconds, self.now)
             every, validated = self.recipe.steps_per_checkpoint or self.per_pass, clock.elapsed()
+            # Where a step takes seconds, a hundred of them may be more than there is time for.
+            measured = MEASURED if cuda else min(MEASURED, max(self.total // 10, 1))
             while self.progress.step < self.total and not self._idle():
                 self._step()
                 step = self.progress.step
-                if self.seconds is not None and step % MEASURED == 0:
+                if self.seconds is not None and step % measured == 0:
                     self._wait()
                     self.total = clock.estimate(step, self.total)
                 rare = self.seconds is not None and clock.elapsed() - validated < self.seconds / VALIDATIONS

@@ -23,6 +23,7 @@ from voigt.response.phonons.nac import (
     inactive_reason,
     limit_at_gamma,
     match,
+    optical_limit,
     parse_direction,
 )
 from voigt.response.phonons.project import Project, read_project, unit_cell
@@ -73,6 +74,16 @@ def by_hand(phonon: Phonopy, z: np.ndarray, eps: np.ndarray, direction: np.ndarr
     field = np.outer(polar, polar) * e**2 / (epsilon_0 * volume * (direction @ eps @ direction))
     squares = np.linalg.eigvalsh((phi + field) / np.sqrt(np.outer(masses, masses)))
     return np.sign(squares) * np.sqrt(abs(squares)) / (2 * np.pi * 1e12)
+
+
+def test_optical_modes_near_zero_do_not_mix_with_translations(salt: Project) -> None:
+    """Springs so weak that all modes lie within 1e-6 THz: the field alone is left, w_LO^2 = Z^2 e^2/(eps0 eps V mu)."""
+    polar = with_nac(salt, salt_charges(salt), 2.4 * np.eye(3))
+    polar.force_constants = np.asarray(polar.force_constants) * 1e-14
+    found = optical_limit(polar, [0, 0, 1])
+    masses = polar.primitive.masses * atomic_mass
+    square = (1.1 * e) ** 2 / (epsilon_0 * 2.4 * polar.primitive.volume * angstrom**3) * (1 / masses).sum()
+    np.testing.assert_allclose(found, [0, 0, np.sqrt(square) / (2 * np.pi * 1e12)], atol=1e-4)
 
 
 def test_rock_salt_in_closed_form(salt: Project) -> None:

@@ -109,7 +109,7 @@ def modes_of(force_constants: ArrayLike, masses: ArrayLike, volume: float) -> Ga
     roots = np.sqrt(np.repeat(weights, 3))
     dynamical = phi / np.outer(roots, roots)
     values, vectors = [], []
-    for basis in _rigid_and_rest(np.sqrt(weights)):
+    for basis in rigid_and_rest(np.sqrt(weights)):
         block, rotation = np.linalg.eigh(basis.T @ dynamical @ basis)
         values.append(block)
         vectors.append((basis @ rotation).T)
@@ -125,14 +125,9 @@ def acoustic(modes: GammaModes) -> NDArray[np.bool_]:
 
     InputError if modes mix translations with vibrations, so that no three of them are acoustic.
     """
-    return rigid(modes.eigenvectors, modes.masses)
-
-
-def rigid(eigenvectors: NDArray[np.float64 | np.complex128], masses: Array) -> NDArray[np.bool_]:
-    """(M,) `acoustic` for eigenvectors (M, n_atoms, 3), real or complex, and masses (n_atoms,) in amu."""
     # Share of each mode in the three rigid translations, which are sqrt(m_i / M) along each axis.
-    roots = np.sqrt(masses / masses.sum())
-    overlap = np.square(np.abs(np.einsum("i,mia->ma", roots, eigenvectors))).sum(axis=1)
+    roots = np.sqrt(modes.masses / modes.masses.sum())
+    overlap = np.square(np.einsum("i,mia->ma", roots, modes.eigenvectors)).sum(axis=1)
     chosen = np.argsort(-overlap, kind="stable")[:3]
     if overlap[chosen].min() < _RIGID:
         raise InputError("the modes at Gamma mix translations with vibrations; make them with gamma_modes or modes_of")
@@ -168,7 +163,7 @@ def acoustic_pseudo_inverse(force_constants: ArrayLike) -> Array:
     """
     phi = _matrix(force_constants)
     count = len(phi) // 3
-    basis = _rigid_and_rest(np.ones(count))[1]
+    basis = rigid_and_rest(np.ones(count))[1]
     inverse = basis @ np.linalg.inv(basis.T @ phi @ basis) @ basis.T
     return np.asarray(inverse.reshape(count, 3, count, 3).transpose(0, 2, 1, 3))
 
@@ -176,7 +171,7 @@ def acoustic_pseudo_inverse(force_constants: ArrayLike) -> Array:
 def unstable_directions(force_constants: ArrayLike) -> int:
     """Number of directions, translations apart, in which the crystal lies on a maximum of its energy."""
     phi = _matrix(force_constants)
-    basis = _rigid_and_rest(np.ones(len(phi) // 3))[1]
+    basis = rigid_and_rest(np.ones(len(phi) // 3))[1]
     return int((np.linalg.eigvalsh(basis.T @ phi @ basis) <= 0).sum())
 
 
@@ -213,7 +208,7 @@ def _matrix(force_constants: ArrayLike) -> Array:
     return np.asarray((matrix + matrix.T) / 2)
 
 
-def _rigid_and_rest(weights: Array) -> tuple[Array, Array]:
+def rigid_and_rest(weights: Array) -> tuple[Array, Array]:
     """Orthonormal bases, as columns, of translations with the given weights of atoms and of all that is orthogonal."""
     translations = np.kron(weights[:, None], np.eye(3)) / np.linalg.norm(weights)
     # QR of the translations followed by all unit vectors completes them to an orthonormal basis.

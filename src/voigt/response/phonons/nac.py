@@ -22,7 +22,7 @@ from scipy.optimize import linear_sum_assignment
 
 from voigt.errors import InputError
 from voigt.response.arrays import Array, direction_name, grouped, unit_vector
-from voigt.response.phonons.modes import GammaModes, acoustic, degenerate_sets, gamma_modes, irreps, rigid
+from voigt.response.phonons.modes import GammaModes, acoustic, degenerate_sets, gamma_modes, irreps, rigid_and_rest
 
 if TYPE_CHECKING:
     from phonopy import Phonopy
@@ -125,9 +125,13 @@ def limit_at_gamma(polar: Phonopy, direction: ArrayLike | None) -> tuple[Array, 
 
 
 def optical_limit(polar: Phonopy, direction: ArrayLike) -> Array:
-    """(M - 3,) THz: `limit_at_gamma` without the three modes that are rigid translations, ascending."""
-    frequencies, eigenvectors = limit_at_gamma(polar, direction)
-    return np.asarray(frequencies[~rigid(eigenvectors, np.asarray(polar.primitive.masses))])
+    """(M - 3,) THz: `limit_at_gamma` without the three modes that are rigid translations, ascending.
+
+    These are split off beforehand: a soft mode close to zero may mix with them.
+    """
+    rest = rigid_and_rest(np.sqrt(np.asarray(polar.primitive.masses)))[1]
+    values = np.linalg.eigvalsh(rest.T @ _dynamical(polar, direction) @ rest)
+    return np.asarray(np.sign(values) * np.sqrt(abs(values)) * polar.unit_conversion_factor)
 
 
 def match(first: NDArray[Any], second: NDArray[Any]) -> tuple[NDArray[np.int64], Array]:
