@@ -238,7 +238,11 @@ def test_a_store_can_be_screened(screen: Call, voigt: Call, good: Path, tiny_mod
 def test_ctrl_c_ends_all_processes_without_a_word_too_many(tiny_model: str, tmp_path: Path) -> None:
     """A terminal sends it to all of them; also while the workers still start."""
     ase.io.write(tmp_path / "salts.extxyz", salts(400))
-    (tmp_path / "program.py").write_text("from voigt.cli.main import run\nif __name__ == '__main__':\n    run()\n")
+    (tmp_path / "program.py").write_text(
+        # A job in the background inherits that Ctrl-C is ignored, which Python leaves as it is.
+        "import signal\nfrom voigt.cli.main import run\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "if __name__ == '__main__':\n    run()\n"
+    )
     words = ["screen", "salts.extxyz", "-o", "s", "--model", tiny_model, "--workers", "2"]
     command = [sys.executable, "program.py", *words]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
