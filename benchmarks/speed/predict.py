@@ -1,6 +1,9 @@
 """Time from structure to corrected tensors with the model that ships, one CPU thread, and where it goes.
 
     VOIGT_DATA=... python -m benchmarks.speed.predict [--crystals 300]
+    VOIGT_DATA=... python -m benchmarks.speed.predict --workers 2 --crystals 1200
+
+With --workers the wall clock of one process and of several, in turn, for two sets of properties.
 """
 
 from __future__ import annotations
@@ -17,6 +20,8 @@ import torch
 
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.prediction import Clock, Prepared, Settings, predict_prepared, prepare
+from voigt.prediction.plan import choose_models
+from voigt.prediction.stream import predict_planned
 from voigt.structures import InputStructure, read
 
 
@@ -26,11 +31,28 @@ def predict(model: LoadedModel, crystals: Sequence[InputStructure], settings: Se
     predict_prepared(model, [entry for entry in prepared if isinstance(entry, Prepared)], settings, clock)
 
 
+def shared_out(crystals: Sequence[InputStructure], workers: int) -> None:
+    """Print milliseconds per crystal of one process and of several."""
+    print(f"| | one process, ms per crystal | {workers} processes | times as fast |\n|---|--:|--:|--:|")
+    for names in (("born_charges", "eps_inf"), ("elastic",)):
+        plan = choose_models(None, Settings(properties=names, allow_unseen=True))
+        for _ in predict_planned(crystals[:20], plan):
+            pass  # warm up
+        for _ in range(2):
+            took = []
+            for count in (1, workers):
+                start = time.perf_counter()
+                done = sum(1 for _ in predict_planned(crystals, plan, workers=count))
+                took.append(1e3 * (time.perf_counter() - start) / done)
+            print(f"| {', '.join(names)} | {took[0]:.2f} | {took[1]:.2f} | {took[0] / took[1]:.2f} |", flush=True)
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("VOIGT_DATA", "."))
     parser.add_argument("--crystals", type=int, default=300)
+    parser.add_argument("--workers", type=int)
     options = parser.parse_args()
     torch.set_num_threads(1)
     model, settings = load_model(), Settings()
@@ -38,6 +60,9 @@ def main() -> None:
     structures = read(Path(options.data) / "born" / "phonondb.extxyz")
     known = (s for s in structures if isinstance(s, InputStructure) and set(s.atoms.numbers.tolist()) <= elements)
     crystals = list(islice(known, options.crystals))
+    if options.workers is not None:
+        shared_out(crystals, options.workers)
+        return
     count, atoms = len(crystals), sum(len(entry.atoms) for entry in crystals)
     predict(model, crystals[:20], settings, Clock())  # warm up
 
