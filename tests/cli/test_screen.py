@@ -147,7 +147,7 @@ def test_what_is_asked_for_follows_from_the_expressions(
          "--prefilter needs no model"),
         (["nowhere.extxyz", "-o", "s", "--properties", "band_gap"], "no such file or folder: nowhere.extxyz"),
         (["good.extxyz", "-o", "s", "--properties", "band_gap", "--device", "abacus"],
-         "--device abacus cannot be used"),
+         "device abacus cannot be used"),
         (["good.extxyz", "-o", "good.extxyz", "--properties", "band_gap"], "cannot write good.extxyz"),
         (["good.extxyz", "-o", ".", "--properties", "band_gap"], "is not empty and holds no screening"),
         ([".", "-o", "s", "--properties", "band_gap"], "s lies inside . and would become part of it"),

@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tests.predictions import save_tiny_model
 
 from voigt.errors import DomainError, InputError, TargetError, WeightsError
 from voigt.models.checkpoint import LoadedModel
 from voigt.prediction.result import Settings
-from voigt.screening.job import Job, check_device, describe, file_digest, pinned, stages_of
+from voigt.screening.job import Job, describe, file_digest, pinned, stages_of
 from voigt.screening.store.manifest import differences
 
 MANY = ("eps_inf", "eps_total", "elastic", "piezo_total")
@@ -53,9 +54,21 @@ def test_jobs_that_cannot_be_done(shipped: Path, tmp_path: Path) -> None:
         stages_of(Job(("band_gap",)))
     with pytest.raises(WeightsError, match="no model"):
         stages_of(pinned(Job(None, str(tmp_path / "none.safetensors"))))
-    with pytest.raises(DomainError, match="--device nonsense cannot be used"):
-        check_device("nonsense")
-    check_device("cpu")
+    with pytest.raises(DomainError, match=r"device nonsense cannot be used \(.+\); give auto, cpu or a device"):
+        stages_of(Job(("eps_inf",), device="nonsense"))
+
+
+def test_all_networks_run_on_the_device_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The gap model, which tells metals, too; what is best for a single prediction does not count."""
+    asked: list[str] = []
+
+    def found(name: str) -> torch.device:
+        asked.append(name)
+        return torch.device("cpu")
+
+    monkeypatch.setattr("voigt.prediction.plan.find_device", found)
+    stages_of(Job(("eps_inf",), settings=Settings(device="auto", symprec=0.0123), device="cpu"))
+    assert set(asked) == {"cpu"}
 
 
 def test_a_description_holds_what_decides_the_results(shipped: Path) -> None:

@@ -8,8 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from voigt.errors import DomainError, WeightsError
 from voigt.models.checkpoint import LoadedModel, available_models
 from voigt.prediction.plan import Plan, Share, choose_models
@@ -33,7 +31,7 @@ class Job:
     prefilter
         Expression over properties: models that it does not need run only for crystals of which it is true.
     device
-        Of the networks, as torch names it.
+        Of the networks, as torch names it; that of `settings` is ignored.
     compile
         Run tensor products through torch.compile. Like the device, it is no part of a job's identity: it changes
         results by rounding.
@@ -103,15 +101,13 @@ def stages_of(job: Job) -> Stages:
     properties = job.properties
     if prefilter is not None and properties is not None:
         properties = tuple(dict.fromkeys((*properties, *sorted(prefilter.properties))))
-    check_device(job.device)
-    plan = choose_models(job.model, replace(job.settings, properties=properties))
+    plan = choose_models(job.model, replace(job.settings, properties=properties, device=job.device))
     for share in plan.shares:
         if job.digest is not None and file_digest(share.model) != job.digest:
             raise WeightsError(f"{job.model} was changed while it was in use; put it back, or screen into a new folder")
-    for model in plan.models:
-        for member in model.members:
-            member.to(torch.device(job.device))
-            if job.compile:
+    if job.compile:
+        for model in plan.models:
+            for member in model.members:
                 member.compile_products()
     if prefilter is None:
         return Stages(plan, plan.shares, (), None)
@@ -123,18 +119,6 @@ def stages_of(job: Job) -> Stages:
     first = tuple(share for share in plan.shares if prefilter.properties & set(share.settings.properties or ()))
     second = tuple(share for share in plan.shares if share not in first)
     return Stages(plan, first, second, prefilter)
-
-
-def check_device(name: str) -> None:
-    """Find a device that cannot be used before any process starts.
-
-    Raises DomainError: torch cannot put a tensor there.
-    """
-    try:
-        torch.zeros(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # what torch says of devices it lacks
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DomainError(f"--device {name} cannot be used ({reason}); give cpu or a device that torch sees") from error
 
 
 def describe(job: Job, stages: Stages) -> dict[str, Any]:

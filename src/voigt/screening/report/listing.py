@@ -60,28 +60,33 @@ def _ranks(selection: Selection) -> list[str]:
 
 def refinement_text(refinement: Refinement) -> str:
     """Aligned columns: new and old place, id, formula, space group, the rank by both ways, and the lowest mode."""
-    header = ["", "was", "id", "formula", "space group", "assembled", "networks", "lowest mode (THz)", ""]
-    rows = [
-        [
-            str(crystal.after or "–"),
-            str(crystal.before),
-            one_line(crystal.id),
-            one_line(crystal.formula),
-            str(crystal.spacegroup or "–"),
-            number(crystal.assembled),
-            with_interval(*crystal.network),
-            number(crystal.lowest),
-            remark(crystal, refinement.where),
-        ]
-        for crystal in refinement.crystals
-    ]
-    return _aligned(header, rows, (">", ">", "<", "<", ">", ">", ">", ">", "<"))
+    columns = [refined_cells(crystal, refinement.where) for crystal in refinement.crystals]
+    return _aligned(REFINED, [tuple(map(one_line, cells)) for cells in columns], (">", ">", "<", "<", *">" * 4, "<"))
+
+
+REFINED = ("", "was", "id", "formula", "space group", "assembled", "networks", "lowest mode (THz)", "")
+"""Titles of `refined_cells`."""
+
+
+def refined_cells(crystal: Refined, where: str | None) -> tuple[str, ...]:
+    """A crystal of the second stage for a table; texts of files as they are."""
+    return (
+        str(crystal.after or "–"),
+        str(crystal.before),
+        crystal.id,
+        crystal.formula,
+        str(crystal.spacegroup or "–"),
+        number(crystal.assembled),
+        with_interval(*crystal.network),
+        number(crystal.lowest),
+        remark(crystal, where),
+    )
 
 
 def remark(crystal: Refined, where: str | None) -> str:
     """What is to know about a crystal of the second stage, in a few words."""
     if crystal.state == "failed":
-        return f"failed: {one_line(crystal.problem)}"
+        return f"failed: {crystal.problem}"
     words = {"stable": "", "soft": "soft", "unstable": "unstable modes: no value"}[crystal.state]
     fails = "condition does not hold" if where is not None and not crystal.holds and crystal.state != "unstable" else ""
     return ", ".join(filter(None, (words, fails)))

@@ -15,7 +15,7 @@ from voigt.screening.query.selection import Selection
 from voigt.screening.query.uncertainty import Deviations
 from voigt.screening.refine.ranking import Refinement
 from voigt.screening.report.findings import FLAGS, Front, Material, flags_of
-from voigt.screening.report.listing import remark, with_interval
+from voigt.screening.report.listing import REFINED, refined_cells
 from voigt.screening.report.survey import Failures, Reasons, Survey
 from voigt.screening.report.wording import definitions, in_words, title_of
 from voigt.tensors.properties import PROPERTIES
@@ -222,24 +222,10 @@ def _refined(refinement: Refinement) -> list[str]:
     if refinement.where is not None:
         kept = sum(crystal.holds for crystal in crystals)
         text += f". Of {kept:,} the condition {code(refinement.where)} holds with the assembled values, too"
-    head = ["", "was", "formula", "id", "space group", "assembled", "networks", "lowest mode, THz", ""]
-    rows = [
-        [
-            str(crystal.after or "–"),
-            str(crystal.before),
-            escaped(crystal.formula),
-            escaped(crystal.id),
-            str(crystal.spacegroup or "–"),
-            number(crystal.assembled),
-            with_interval(*crystal.network),
-            number(crystal.lowest),
-            escaped(remark(crystal, refinement.where)),
-        ]
-        for crystal in crystals
-    ]
+    rows = [tuple(map(escaped, refined_cells(crystal, refinement.where))) for crystal in crystals]
     title = f"## The best {len(crystals):,} with a potential, by {code(refinement.ranked_by)}"
     files = "In full: `refined/refined.csv` of the screening; structures and tensors: `refined/refined.parquet`."
-    return [title, f"{text}.", table(head, rows, "rrllrrrrl"), files]
+    return [title, f"{text}.", table(REFINED, rows, "rrllrrrrl"), files]
 
 
 def _on_errors(best: Sequence[Material], spread: Deviations) -> str:
