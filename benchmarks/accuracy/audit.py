@@ -32,10 +32,10 @@ from voigt.audit.hypotheses import ORDERS
 from voigt.audit.model import check_models
 from voigt.audit.orientations import orientations
 from voigt.audit.run import audit_file
-from voigt.audit.tensor_symmetry import turned
 from voigt.data import LabeledCrystal, read_labeled
 from voigt.data.reading import label_of
 from voigt.data.splitting import SplitRequest, fingerprint, measure_leakage, split_labels
+from voigt.data.tensor_symmetry import turned
 from voigt.tensors.layout import flat
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.writers.markdown import table

@@ -17,8 +17,8 @@ from voigt.audit.conventions import check_conventions
 from voigt.audit.frames import Frame
 from voigt.audit.hypotheses import MANDEL, ORDERS, changes, reordered
 from voigt.audit.orientations import orientations
-from voigt.audit.tensor_symmetry import allowed_components, deviations, projected, turned
 from voigt.data.labeled import LabeledCrystal
+from voigt.data.tensor_symmetry import allowed_components, deviations, projected, turned
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors import PROPERTIES
 

@@ -15,7 +15,7 @@ from tests import crystals
 from voigt.audit import MEANING, audit_file, summary_rows, write_clean, write_report
 from voigt.audit.orientations import orientations
 from voigt.audit.report import page
-from voigt.audit.tensor_symmetry import projected, turned
+from voigt.data.tensor_symmetry import projected, turned
 from voigt.errors import InputError, OutputError, TargetError
 from voigt.structures.symmetry import find_symmetry
 from voigt.tensors import PROPERTIES

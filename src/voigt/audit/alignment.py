@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from voigt.audit.tensor_symmetry import deviations, projected, turned
+from voigt.data.tensor_symmetry import deviations, projected, turned
 from voigt.structures.symmetry import Symmetry
 from voigt.tensors.properties import Property
 

@@ -11,8 +11,8 @@ import numpy as np
 from voigt.audit.finding import Repair
 from voigt.audit.hypotheses import reordered
 from voigt.audit.run import Audit
-from voigt.audit.tensor_symmetry import turned
 from voigt.audit.writing import write_frames
+from voigt.data.tensor_symmetry import turned
 from voigt.tensors.layout import flat
 from voigt.tensors.properties import PROPERTIES
 

@@ -18,7 +18,7 @@ from voigt.audit.finding import Finding, Repair, Turn
 from voigt.audit.frames import Frame
 from voigt.audit.hypotheses import MENDED, ORDERS, SUSPECT, Change, changes, reordered
 from voigt.audit.orientations import in_words, orientations
-from voigt.audit.tensor_symmetry import NOISE, deviations, turned
+from voigt.data.tensor_symmetry import NOISE, deviations, turned
 from voigt.errors import InputError
 from voigt.tensors.layout import norm
 from voigt.tensors.properties import Property

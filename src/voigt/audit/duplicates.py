@@ -11,9 +11,9 @@ import numpy as np
 
 from voigt.audit.finding import Finding
 from voigt.audit.frames import Frame
-from voigt.audit.tensor_symmetry import NOISE
 from voigt.data.splitting import Fingerprint, fingerprint, structure_distance
 from voigt.data.splitting.leakage import NEAR
+from voigt.data.tensor_symmetry import NOISE
 from voigt.tensors.properties import PROPERTIES
 from voigt.writers.markdown import counted
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voigt.audit.alignment import align
 from voigt.audit.orientations import Orientation, in_words, orientations
-from voigt.audit.tensor_symmetry import allowed_components, deviations, turned
+from voigt.data.tensor_symmetry import allowed_components, deviations, turned
 from voigt.structures.symmetry import Symmetry
 from voigt.tensors.irreps import cartesian_basis
 from voigt.tensors.properties import Property

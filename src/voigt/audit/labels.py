@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from voigt.audit.finding import Finding, Repair, Severity
 from voigt.audit.frames import Frame, quantity
-from voigt.audit.tensor_symmetry import allowed_components
+from voigt.data.tensor_symmetry import allowed_components
 from voigt.structures.domain import stated_charge
 from voigt.tensors.properties import PROPERTIES, Property
 from voigt.tensors.voigt import elastic_to_mandel

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from voigt.audit.finding import Finding, Severity
 from voigt.audit.frames import Frame, quantity
-from voigt.audit.tensor_symmetry import NOISE
+from voigt.data.tensor_symmetry import NOISE
 from voigt.errors import DomainError
 from voigt.models.checkpoint import LoadedModel, load_model
 from voigt.notes import Note

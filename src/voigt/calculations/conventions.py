@@ -36,8 +36,6 @@ BROKEN = 0.05
 """Share of a tensor that symmetry forbids, above which it is in doubt."""
 SOUND = 0.02
 """Share below which another order of columns explains the tensor."""
-NOISE = {"e": 0.1, "1": 0.1, "C/m^2": 0.03, "GPa": 4.0}
-"""Norm by unit, per atom of charges, that symmetry forbids and that is still the noise of a calculation."""
 STIFFEST = 3000.0
 """GPa. The largest eigenvalue of diamond's stiffness is about 1300."""
 OXIDIZING = ("F", "O", "Cl")
@@ -128,18 +126,9 @@ def forbidden_share(prop: Property, tensor: Array, symmetry: Symmetry) -> float:
     """
     if len(symmetry.rotations) == 1 and symmetry.translations == 1:  # the identity forbids nothing
         return 0.0
-    import torch
+    from voigt.data.tensor_symmetry import deviations
 
-    from voigt.tensors.projection import project_atoms, project_crystal, residual
-
-    values, rotations = torch.from_numpy(np.ascontiguousarray(tensor)), torch.as_tensor(symmetry.rotations)
-    if prop.per == "atom":
-        groups = torch.as_tensor(symmetry.permutations), torch.as_tensor(symmetry.sites)
-        projected = project_atoms(values, rotations, *groups)
-    else:
-        projected = project_crystal(values, rotations, prop.rank)
-    missed = float((values - projected).norm()) / (len(values) ** 0.5 if prop.per == "atom" else 1.0)
-    return residual(values, projected) if missed > NOISE[prop.unit] else 0.0
+    return float(deviations(prop, tensor[None], symmetry)[0])
 
 
 def shear_order(prop: Property, tensor: Array, symmetry: Symmetry) -> ShearOrder:
