@@ -13,7 +13,7 @@ SOURCE = REPOSITORY / "src" / "voigt"
 ORDER = (
     ("text", "weights"),
     ("errors",),
-    ("files", "lazy", "notes", "reasons", "safe_json", "safe_yaml"),
+    ("files", "lazy", "memory", "notes", "reasons", "safe_json", "safe_yaml"),
     ("tensors", "viewer"),
     ("structures",),
     ("data",),

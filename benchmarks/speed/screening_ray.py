@@ -3,8 +3,8 @@
     VOIGT_DATA=... python -m benchmarks.speed.screening_ray [--crystals 3000] [--workers 2] [--rounds 2]
 
 Rounds alternate between the engines, each in a process of its own; the best of each is shown. Steady state is from the
-first part that is stored to the last; processor time is that of the process and all that it has started, Ray's own
-included.
+first part that is stored to the last, when some workers may still load their models; processor time is that of the
+process and all that it has started, Ray's own included.
 """
 
 from __future__ import annotations

@@ -28,6 +28,8 @@ Formulation = Literal["plain", "contracted"]
 
 NODE = ("0e", "1o", "1e", "2e")
 EDGE = ("0e", "1o", "2e")
+SCALAR_HARMONIC = 1.0 / math.sqrt(4.0 * math.pi)
+"""Of every edge; to read it from a tensor would wait for a device."""
 
 
 def irreps(channels: int, kinds: tuple[str, ...]) -> o3.Irreps:
@@ -103,8 +105,7 @@ class ReferenceInteraction(nn.Module):
             attributes = edge_attributes(radial, harmonics)
             message = self.product(h[source], self.scalars(self.edge_linear(attributes)))
         else:
-            # The harmonic of a scalar is a constant, so it can be taken from any edge.
-            weights = self.contracted_weights(radial, float(harmonics[0, 0]))
+            weights = self.contracted_weights(radial, SCALAR_HARMONIC)
             message = self.product(h[source], harmonics, weights)
         return h + self.node_linear(torch.zeros_like(h).index_add(0, target, message))
 

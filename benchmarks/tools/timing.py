@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from voigt.memory import keep_freed_memory
+
 Call = Callable[[], object]
 
 
@@ -21,6 +23,7 @@ def prepare() -> None:
     """One thread, in this process and in those that torch.compile starts."""
     os.environ["OMP_NUM_THREADS"] = "1"
     torch.set_num_threads(1)
+    keep_freed_memory()  # as commands do
     warnings.filterwarnings("ignore", category=UserWarning)
 
 
@@ -67,9 +70,9 @@ def without_grad(call: Callable[[], Any]) -> Call:
     return run
 
 
-def training_step(call: Callable[[], Tensor], parameters: list[torch.nn.Parameter]) -> Call:
-    """Forward, backward of an L1 loss, AdamW step."""
-    optimizer = torch.optim.AdamW(parameters, lr=1e-6)  # the weights must stay the same for all practical purposes
+def training_step(call: Callable[[], Tensor], parameters: list[torch.nn.Parameter], rate: float = 1e-6) -> Call:
+    """Forward, backward of an L1 loss, AdamW step; the weights stay the same for all practical purposes."""
+    optimizer = torch.optim.AdamW(parameters, lr=rate)
 
     def run() -> None:
         optimizer.zero_grad()

@@ -26,57 +26,15 @@ import safetensors.torch
 import torch
 from ase.build import bulk, make_supercell
 from tests import crystals
+from tests.conformance.structures import CENTROSYMMETRIC, ROTATIONS, TINY, assorted
 from torch import nn
 
 from voigt.graphs import CrystalGraph, build_graph, collate
+from voigt.graphs.padding import bounded_elements, padded
 from voigt.structures.symmetry import Symmetry, find_symmetry
 from voigt.tensors.properties import PROPERTIES
 
 Arrays = dict[str, np.ndarray]
-
-ROTATIONS = {
-    "proper": crystals.random_rotation(1),
-    "quarter turn": np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]]),
-    "inversion": -np.eye(3),
-    "mirror": np.diag([1.0, 1, -1]),
-    "improper": crystals.random_rotation(2, -1),
-}
-
-TINY = {
-    "1 Po": lambda: bulk("Po", "sc", a=3.359),
-    "1 W": lambda: bulk("W", "bcc", a=3.165),
-    "1 Al": lambda: bulk("Al", "fcc", a=4.05),
-    "2 CsCl": crystals.cesium_chloride,
-    "2 NaCl": crystals.rocksalt,
-    "3 CaF2": crystals.fluorite,
-    "4 nameless": crystals.nameless,
-    "5 SrTiO3": crystals.perovskite,
-}
-
-CENTROSYMMETRIC = {
-    "NaCl": crystals.rocksalt,
-    "CsCl": crystals.cesium_chloride,
-    "CaF2": crystals.fluorite,
-    "SrTiO3": crystals.perovskite,
-    "rutile": crystals.rutile,
-    "baddeleyite": crystals.baddeleyite,
-    "CuWO4": crystals.copper_tungstate,
-}
-
-
-def assorted() -> list[ase.Atoms]:
-    """Polar, chiral, centrosymmetric and shapeless crystals of 1 to 12 atoms."""
-    rattled = crystals.perovskite()
-    rattled.rattle(0.1, seed=3)
-    return [
-        crystals.nameless(),
-        crystals.quartz(),
-        TINY["1 Po"](),
-        crystals.wurtzite(),
-        rattled,
-        crystals.baddeleyite(),
-        crystals.zincblende(),
-    ]
 
 
 def transform(value: np.ndarray, rotation: np.ndarray, rank: int) -> np.ndarray:
@@ -337,6 +295,21 @@ class ModelConformance:
         single = [self.predict(model, [atoms]) for atoms in assorted()]
         expected = {name: np.concatenate([one[name] for one in single]) for name in self.properties}
         self.assert_agree(model, self.predict(model, assorted()), expected)
+
+    @pytest.mark.parametrize("reduced", [False, True], ids=["all atoms", "asymmetric unit"])
+    def test_idle_crystals_change_nothing(self, model, reduced):
+        structures, dtype = assorted(), _dtype(model)
+        graphs = [self.make_graph(atoms, dtype, find_symmetry(atoms) if reduced else None) for atoms in structures]
+        batch = collate(graphs)
+        if len(batch.frames):
+            pytest.skip("batches with canonical axes are not padded")
+        filled = padded(bounded_elements(batch))
+        assert filled.num_crystals > len(structures)
+        with torch.no_grad():
+            found = {name: value.double().numpy() for name, value in model(filled).items()}
+        counts = {"atom": len(batch.numbers), "crystal": len(structures)}
+        found = {name: value[: counts[PROPERTIES[name].per]] for name, value in found.items()}
+        self.assert_agree(model, found, self.predict(model, structures, reduced))
 
     def test_symmetry_reduced_graph_is_the_full_one(self, model):
         structures = [

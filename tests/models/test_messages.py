@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 
 import pytest
@@ -50,7 +49,7 @@ class Case:
         self.of_paths = (self.activation.double() @ weight).unbind(0)
         if self.couplings.mixing is not None:
             weight = torch.einsum("cp,pkf->ckf", torch.tensor(self.couplings.mixing), weight)
-        self.weight = weight.to(kind)
+        self.weight = weight.transpose(1, 2).to(kind)
         self.edges = Edges(self.source, self.target, EdgeFrames()(self.vector).to(kind))
 
     def sums(self, kernels: room.Kernels | None = None) -> Tensor:
@@ -107,7 +106,7 @@ def test_gradients_by_finite_differences(name: str, mixed: bool, monkeypatch: py
     case = Case(GRAPHS[name], torch.float64, mixed)
     frames = EdgeFrames()
     case.atoms = case.atoms[:, :, :2]
-    case.weight = case.weight[:, :, :2]
+    case.weight = case.weight[:, :2]
 
     def sums(atoms: Tensor, activation: Tensor, weight: Tensor, vector: Tensor) -> Tensor:
         edges = Edges(case.source, case.target, frames(vector))
@@ -134,46 +133,6 @@ def test_training_keeps_nothing_of_the_size_of_the_products() -> None:
     assert kept
     assert max(kept) <= max(case.edges.frames.numel(), case.atoms.numel())
     assert strengths + len(case.source) * 12 * CHANNELS not in kept
-
-
-@pytest.fixture
-def fused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Triton's kernels on the CPU, by its interpreter."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when kernels are declared
-    pytest.importorskip("triton", reason="Triton is not installed")
-    kernels = importlib.import_module("voigt.models.equivariant.fused")
-    if not torch.cuda.is_available() and type(kernels._sums).__name__ == "JITFunction":
-        pytest.skip("Triton was loaded without its interpreter; set TRITON_INTERPRET=1")
-    monkeypatch.setattr(room, "is_fused", lambda *_: True)
-
-
-@pytest.mark.usefixtures("fused")
-@pytest.mark.parametrize("name", ["isolated atoms", "one edge", "no edges", "an atom and its images"])
-@pytest.mark.parametrize("mixed", [True, False])
-@pytest.mark.parametrize(("kind", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
-def test_fused_messages_and_gradients_are_the_eager_ones(
-    name: str, mixed: bool, kind: torch.dtype, tolerance: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    results = []
-    for chosen in (True, False):
-        monkeypatch.setattr(room, "is_fused", lambda *_, chosen=chosen: chosen)
-        case = Case(GRAPHS[name], kind, mixed)
-        leaves = [tensor.requires_grad_() for tensor in (case.atoms, case.activation, case.weight)]
-        sums = case.sums()
-        with torch.no_grad():
-            torch.testing.assert_close(case.sums(), sums.detach())
-        results.append((sums.detach(), *torch.autograd.grad(sums.square().sum(), leaves)))
-    for found, expected in zip(*results, strict=True):
-        largest = max(float(expected.abs().max()), 1.0) if expected.numel() else 1.0
-        torch.testing.assert_close(found, expected, rtol=0, atol=tolerance * largest)
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("fused")
-def test_fused_sums_of_ten_thousand_edges() -> None:
-    case = Case((2, [1] * 10_000, [k % 2 for k in range(10_000)]), torch.float64)
-    expected = case.expected()
-    torch.testing.assert_close(case.sums(), expected, rtol=0, atol=1e-12 * float(expected.abs().max()))
 
 
 @pytest.mark.slow

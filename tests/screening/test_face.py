@@ -22,8 +22,7 @@ def test_every_name_of_a_face_is_there_and_no_other(room: str) -> None:
 
 
 def test_to_read_a_screening_needs_neither_torch_nor_matplotlib() -> None:
-    """Nor does the mailbox of the Ray engine, whose processes are to start quickly."""
-    program = "import sys, voigt.screening, voigt.screening.engines.mailbox, voigt.screening.report.listing"
+    program = "import sys, voigt.screening, voigt.screening.report.listing"
     program += "; print(sorted({'torch', 'matplotlib', 'ray'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -8,7 +8,7 @@ from tests.structures.inputs import is_sound, rocksalt, trouble
 
 from voigt.notes import Failure
 from voigt.structures import InputStructure
-from voigt.structures.intake import Entry, check, placed, settled
+from voigt.structures.intake import Entry, Unread, check, placed, settled
 from voigt.structures.readers.failures import unreadable
 
 
@@ -52,6 +52,37 @@ def test_duplicates_of_the_files_are_failures(places: bool, words: str) -> None:
     assert isinstance(second, Failure)
     assert isinstance(third, Failure)
     assert (second.kind, third.kind) == ("duplicate_id", "unreadable")
+
+
+def test_known_structures_are_left_out_and_keep_their_ids() -> None:
+    """The others get the same ids and the same problems as if all were given; what is known is not even read."""
+
+    def never() -> InputStructure:
+        raise AssertionError("read")
+
+    entries: list[Entry] = [
+        (Unread("x", lambda: sound("x")), ""),
+        (sound(), "t:1"),
+        (sound("t:1"), ""),  # an id that was made up before: it gets another
+        (sound("x"), ""),
+        (unreadable("broken", "y"), ""),
+        (sound(), "y"),
+        (sound("z"), ""),
+    ]
+    everything = list(settled(entries, places=False))
+    assert [entry.id for entry in everything] == ["x", "t:1", "t:1-2", "x", "y", "y-2", "z"]
+    for known in ({"x"}, {"x", "t:1"}, {"t:1", "y", "z"}, {"t:1-2", "y-2"}):
+        left = list(settled(entries, places=False, known=known.__contains__))
+        first = {"x": 0, "t:1": 1, "z": 6}  # what was renamed is not known by the id that it had
+        out = {place for name, place in first.items() if name in known}
+        kept = [entry for place, entry in enumerate(everything) if place not in out]
+        assert [(entry.id, isinstance(entry, Failure)) for entry in left] == [
+            (entry.id, isinstance(entry, Failure)) for entry in kept
+        ]
+        assert [trouble(entry) for entry in left if isinstance(entry, Failure)] == [
+            trouble(entry) for entry in kept if isinstance(entry, Failure)
+        ]
+    assert list(settled([(Unread("x", never), "")], known={"x"}.__contains__)) == []
 
 
 def test_structures_that_upset_the_checks_are_failures(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,6 +19,7 @@ from voigt.cli.respond import respond
 from voigt.cli.screen import screen
 from voigt.cli.serve import serve
 from voigt.cli.train import train
+from voigt.memory import keep_freed_memory
 
 app = typer.Typer(
     name="voigt",
@@ -51,4 +52,5 @@ def options(
 
 def run() -> None:
     """Entry point. Exit codes: 0 all done, 1 some inputs failed, 2 the call was wrong, 130 interrupted."""
+    keep_freed_memory()
     app()

@@ -77,7 +77,7 @@ def collection(
     ] = None,
     device: Annotated[str, typer.Option(metavar="NAME", help="Of the networks: cpu, cuda, cuda:1, mps.")] = "cpu",
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="This machine, or Ray Data (extra: ray); same results.")
+        Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster (extra: ray); same results.")
     ] = "local",
     address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster; by default a local one is started.")

@@ -52,9 +52,12 @@ def move(model: LoadedModel, device: torch.device) -> LoadedModel:
     return model
 
 
-def edge_budget(device: torch.device, max_edges: int) -> int:
-    """Edges of a batch: what is asked for, or if that is the default what half of the free memory of a device holds."""
+def edge_budget(device: torch.device, max_edges: int, networks: int = 1) -> int:
+    """Edges of a batch: what is asked for, or if that is the default what half of the free memory of a device holds.
+
+    So many `networks` hold their edges there at once.
+    """
     if device.type != "cuda" or max_edges != MAX_EDGES:
         return max_edges
     free, _ = torch.cuda.mem_get_info(device)
-    return max(min(free // (2 * BYTES_PER_EDGE), MOST_EDGES), MAX_EDGES)
+    return max(min(free // (2 * BYTES_PER_EDGE * networks), MOST_EDGES), MAX_EDGES)

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from voigt.models.equivariant.trunk import Trunk
 
 Outputs = dict[str, Tensor]
+Members = list[tuple[Outputs, Outputs]]
+"""`Network.forward_raw` of each member of an ensemble."""
 
 
 class Network(nn.Module):
@@ -37,7 +39,7 @@ class Network(nn.Module):
         """Predict every property of `hypers.properties`; Born charges made neutral as `hypers.sum_rule` says."""
         return self.forward_raw(batch)[1]
 
-    def forward_members(self, batch: CrystalBatch) -> list[tuple[Outputs, Outputs]]:
+    def forward_members(self, batch: CrystalBatch) -> Members:
         """`forward_raw` of each member of the ensemble that the network stands for; most stand for themselves alone."""
         return [self.forward_raw(batch)]
 

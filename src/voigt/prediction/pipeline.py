@@ -17,6 +17,7 @@ from voigt.errors import DomainError, InputError
 from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack, with_axes
 from voigt.models.checkpoint import LoadedModel
 from voigt.models.devices import edge_budget
+from voigt.models.ensemble import outputs_of
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
 from voigt.prediction.corrections import batch_symmetry, norms, project_batch
@@ -178,7 +179,8 @@ def predict_prepared(
             f"it predicts {', '.join(model.hypers.properties)}"
         )
     results: list[Prediction | Failure] = []
-    for indices in pack([entry.graph.num_edges for entry in prepared], edge_budget(model.device, settings.max_edges)):
+    budget = edge_budget(model.device, settings.max_edges, len(model.members))
+    for indices in pack([entry.graph.num_edges for entry in prepared], budget):
         results += _predict_batch(model, [prepared[i] for i in indices], names, settings, clock or Clock())
     return results
 
@@ -189,8 +191,7 @@ def _predict_batch(
     """One batch; in halves if it does not fit into memory."""
     try:
         with clock.measure("network"):
-            batch = collate([entry.graph for entry in chosen]).to(model.device)
-            output = _ensemble(model, batch, names, settings.sum_rule)
+            output = _ensemble(model, collate([entry.graph for entry in chosen]), names, settings.sum_rule)
         with clock.measure("corrections"):
             corrected = _corrected(chosen, output, settings)
     except (MemoryError, RuntimeError) as error:
@@ -249,7 +250,7 @@ class _Output:
 
 def _ensemble(model: LoadedModel, batch: CrystalBatch, names: Sequence[str], sum_rule: bool) -> _Output:
     with torch.no_grad():
-        outputs = [output for member in model.members for output in member.forward_members(batch)]
+        outputs = outputs_of(model, batch)
     result = _Output({}, {}, {}, {})
     for name in names:
         raw = _double(torch.stack([before[name] for before, _ in outputs]))

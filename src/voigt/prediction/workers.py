@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 import torch
 
+from voigt.memory import keep_freed_memory
 from voigt.structures import Input
 
 PIECE = 32
@@ -112,6 +113,7 @@ def _start(work: Work[Any], theirs: Connection, ours: Connection) -> None:
     """Leave Ctrl-C to the main process; one thread, since there are many processes."""
     ours.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    keep_freed_memory()
     torch.set_num_threads(1)
     _work["piece"] = work
     threading.Thread(target=_follow, args=(theirs,), daemon=True).start()

@@ -18,7 +18,7 @@ from voigt.screening.job import Job, describe, pinned, stages_of
 from voigt.screening.query.criteria import Criteria
 from voigt.screening.sources import Collection
 from voigt.screening.store.changes import collection_record, compare
-from voigt.screening.store.compaction import MANY, compact_held, small_parts
+from voigt.screening.store.compaction import MANY, ROUND, compact_held, small_parts
 from voigt.screening.store.rows import Outcome, key_of
 from voigt.screening.store.store import Store, open_store, write_failures
 from voigt.structures import Input
@@ -33,7 +33,7 @@ class Resources:
     Attributes
     ----------
     engine
-        "local": this machine; "ray": Ray Data.
+        "local": this machine; "ray": a Ray cluster.
     workers
         Processes that compute; 1: this one.
     address
@@ -170,11 +170,16 @@ def screen_collection(
                 listener.tell(f"{folder}: {_state(store, grown, idle)}")
                 listener.advance(len(store.done))
             stream = _Stream(collection, store, limit)
+            small = small_parts(store.folder)
             if not idle:
                 with closing(_run(pieces(stream.undone()), job, resources)) as outcomes:
                     for outcome in outcomes:
                         store.write(outcome)
+                        small += 1
                         listener.advance(outcome.results.num_rows + outcome.failures.num_rows)
+                        if small >= ROUND:
+                            _compact(store)
+                            small = 0
             write_failures(store)
             store.save("stopped" if stream.stopped else "complete")
             if small_parts(store.folder) >= MANY:
@@ -184,6 +189,12 @@ def screen_collection(
     except KeyboardInterrupt:
         listener.tell(f"interrupted; what is done is in {folder}, the same command goes on")
         raise
+
+
+def _compact(store: Store) -> None:
+    start = time.perf_counter()
+    compact_held(store.folder)
+    store.worked({"writing": time.perf_counter() - start})
 
 
 @dataclass
@@ -197,7 +208,9 @@ class _Stream:
 
     def undone(self) -> Iterator[Input]:
         start = time.perf_counter()
-        for number, entry in enumerate(self.collection.structures()):
+        # Those that are left out would not be counted.
+        known = self.store.has_result if self.limit is None and self.store.done else None
+        for number, entry in enumerate(self.collection.structures(known)):
             if number == self.limit:
                 self.stopped = True
                 return

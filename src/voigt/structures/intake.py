@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -11,12 +11,24 @@ import numpy as np
 
 from voigt.notes import Failure
 from voigt.structures.checks import problems
+from voigt.structures.digests import Digests
 from voigt.structures.inputs import Input
 from voigt.structures.readers.failures import explain
 from voigt.text import one_line, plain_id, printable
 
-Entry: TypeAlias = tuple[Input, str]
+
+@dataclass(frozen=True)
+class Unread:
+    """An input of which a file has told the id so far; most of the work is to come."""
+
+    id: str
+    read: Callable[[], Input]
+
+
+Entry: TypeAlias = tuple[Input | Unread, str]
 """An input with its place, and the id that it gets if its file gives none."""
+
+DUPLICATE = ", which an earlier crystal has; give each crystal its own id"
 
 
 def placed(parsed: Iterable[Input], source: str, name: str) -> Iterator[Entry]:
@@ -51,7 +63,9 @@ def check(structure: Input) -> Input:
     return structure.failure("unreadable", ". ".join(faults)) if faults else structure
 
 
-def settled(entries: Iterable[Entry], places: bool = True) -> Iterator[Input]:
+def settled(
+    entries: Iterable[Entry], places: bool = True, known: Callable[[str], bool] | None = None
+) -> Iterator[Input]:
     """Check the structures and settle their ids: those of sound structures are all different.
 
     A second structure with an id that a file gives becomes a failure; an id made from the name of a file gets a number.
@@ -63,36 +77,40 @@ def settled(entries: Iterable[Entry], places: bool = True) -> Iterator[Input]:
         In the order of the input.
     places
         Whether the failure of a duplicate names the structure that has its id, for which memory holds all places.
+    known
+        Ids of sound structures that nobody wants to see again: neither checked nor given.
     """
-    taken: dict[int, str] = {}  # digest of an id -> what to say of a second one; "" for ids made from names of files
+    given, made_up = Digests(), Digests()  # of ids: those that files give, and those made from names of files
+    firsts: dict[int, str] = {}  # what to say of a second one, by the digest of its id; only with `places`
     numbers: dict[int, int] = {}  # how often an id was made up, of those that were more than once
     for parsed, default in entries:
-        structure = check(parsed)
-        named = structure.id != ""
-        identity = plain_id(structure.id or default)
+        named = parsed.id != ""
+        identity = plain_id(parsed.id or default)
         digest = first = _digest(identity)
-        if named and taken.get(digest):
-            problem = f"duplicate id '{identity}'{taken[digest]}"
+        is_new = digest not in given and digest not in made_up
+        if is_new and known is not None and not isinstance(parsed, Failure) and known(identity):
+            (given if named else made_up).add(digest)
+            continue
+        structure = check(parsed.read() if isinstance(parsed, Unread) else parsed)
+        if named and digest in given:
+            problem = f"duplicate id '{identity}'{firsts.get(digest, DUPLICATE)}"
             if isinstance(structure, Failure):
                 structure = replace(structure, problem=f"{structure.problem}. {problem}")
             else:
                 structure = structure.failure("duplicate_id", problem)
-        elif digest in taken:
+        elif not is_new:
             count = numbers.get(first, 1)
-            while digest in taken:
+            while digest in given or digest in made_up:
                 count += 1
                 digest = _digest(f"{identity}-{count}")
             identity, numbers[first] = f"{identity}-{count}", count
-        if digest not in taken:
-            taken[digest] = _duplicate(structure, places) if named else ""
+        if digest not in given and digest not in made_up:
+            (given if named else made_up).add(digest)
+            if named and places:
+                frame = f"frame {structure.index} of {structure.source}"
+                firsts[digest] = f" already used by {frame}; give each frame its own id"
         structure = replace(structure, id=identity, source=one_line(structure.source))
         yield replace(structure, problem=printable(structure.problem)) if isinstance(structure, Failure) else structure
-
-
-def _duplicate(first: Input, places: bool) -> str:
-    if places:
-        return f" already used by frame {first.index} of {first.source}; give each frame its own id"
-    return ", which an earlier crystal has; give each crystal its own id"
 
 
 def _digest(identity: str) -> int:

@@ -39,7 +39,8 @@ class Stepper:
         loss, _ = batch_loss(self.network, batch, self.recipe)
         gradients = torch.autograd.grad(loss, self.learned, allow_unused=True)
         for parameter, gradient in zip(self.learned, gradients, strict=True):
-            parameter.grad = gradient
+            # A fused optimizer goes over both as they lie in memory, and would mix up those of a transposed gradient.
+            parameter.grad = None if gradient is None else gradient.contiguous()
         norm = torch.nn.utils.clip_grad_norm_(self.learned, self.recipe.optimizer.clip)
         finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
         # What scalers of gradients tell a fused optimizer: whether to leave this step out.

@@ -52,6 +52,20 @@ def test_which_column_is_the_id(tmp_path: Path, columns: dict[str, list[Any]], e
     assert [structure.id for structure in open_collection(str(path)).structures()] == expected
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_known_rows_are_left_out(tmp_path: Path, named: bool) -> None:
+    """The others keep id and place, whether the table names its crystals or not."""
+    columns = {"id": [f"mp-{number}" for number in range(25)]} if named else {}
+    collection = open_collection(str(write_table(tmp_path / "salts.parquet", crystals(25), **columns)))
+    everything = list(collection.structures())
+    known = {structure.id for structure in everything[::3]}
+    left = [structure for place, structure in enumerate(everything) if place % 3]
+    assert fields(collection.structures(known.__contains__)) == fields(left)
+    assert [structure.index for structure in collection.structures(known.__contains__)] == [
+        place for place in range(25) if place % 3
+    ]
+
+
 @pytest.mark.parametrize("kind", ["list", "large_list", "float32", "fixed", "half", "unsigned"])
 def test_kinds_of_lists(tmp_path: Path, kind: str) -> None:
     numbers, entries, cell = pa.list_(pa.int16()), pa.list_(pa.float64()), pa.list_(pa.float64())

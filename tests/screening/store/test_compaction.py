@@ -70,6 +70,20 @@ def test_parts_stay_small_enough(store: Path, monkeypatch: pytest.MonkeyPatch) -
     check(store, IDS, FAILED)
 
 
+def test_a_large_part_is_not_written_again(store: Path, tiny: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones that come later are put together beside it."""
+    compact(store)
+    (large,) = result_parts(store)
+    content = large.read_bytes()
+    monkeypatch.setattr(compaction, "LARGE", 9)
+    run([*INPUTS, *salts(14)[9:]], store, tiny)
+    assert compact(store) == (4, 2)
+    first, second = result_parts(store)
+    assert (first, first.read_bytes()) == (large, content)
+    assert pq.read_metadata(second).num_rows == 5
+    check(store, [atoms.info["id"] for atoms in salts(14)], FAILED)
+
+
 MOMENTS = ["before the part", "before the index", "before the old parts go", "half of them gone"]
 
 

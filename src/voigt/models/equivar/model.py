@@ -11,7 +11,8 @@ from voigt.graphs import CrystalBatch
 from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.trunk import Trunk, equivariant_values, high_degrees
-from voigt.models.network import Network, Outputs, neutralized
+from voigt.models.linear import Linear
+from voigt.models.network import Members, Network, Outputs, neutralized
 from voigt.models.readout import assembled, bounded, readout_names
 from voigt.tensors.properties import PROPERTIES
 
@@ -42,7 +43,7 @@ class Equivar(Trunk, Network):
         self.high = high_degrees(hypers, self.readouts)
         if hypers.ionic == "charges" and IONIC in self.readouts:
             self._start_stiff()
-        self.drift_weight = nn.Linear(f, 1) if hypers.sum_rule == "learned" else None
+        self.drift_weight = Linear(f, 1) if hypers.sum_rule == "learned" else None
 
     @property
     def trunk(self) -> Trunk:
@@ -65,7 +66,7 @@ class Equivar(Trunk, Network):
             return raw, neutral
         return _mean_of_members(raw), _mean_of_members(neutral)
 
-    def forward_members(self, batch: CrystalBatch) -> list[tuple[Outputs, Outputs]]:
+    def forward_members(self, batch: CrystalBatch) -> Members:
         """`forward_raw` of each head."""
         outputs = self._outputs(batch)
         if self.hypers.members == 1:

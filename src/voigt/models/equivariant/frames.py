@@ -17,12 +17,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from voigt.models.equivariant.paths import NODE_ROWS, NUM_ROWS, Path
+from voigt.models.linear import linear
 from voigt.tensors.irreps import cartesian_basis, degree, dimension, wigner_3j
 
 _FRAME_ROWS = ((0, 1), (2, 1), (9, 1), (5, 1), (3, 1), (1, 1), (10, 1), (8, 1), (4, 1), (6, -1), (11, 1), (7, 1))
 """Row of the node features and sign of each component in the axes of an edge: m = 0 of 0e, 1o, 2e, 1e, then pairs
 m = 1, -1 of 1o, 2e, 1e, and m = 2, -2 of 2e. The pair of 1e is turned by 90 degrees about the pole, so that couplings
 of axial with polar vectors look like all others."""
+FRAME_COLUMNS = tuple(
+    next(rows for rows in NODE_ROWS.values() if rows.start <= row < rows.stop) for row, _ in _FRAME_ROWS
+)
+"""What each row of `EdgeFrames` reads, the rows of one type: 44 entries, all others are zero."""
 _BLOCKS = ((0, 1), (1, 1), (2, 1), (3, 1), (4, 2), (6, 2), (8, 2), (10, 2))
 """First row and number of rows: what a coupling multiplies with one number."""
 
@@ -111,35 +116,62 @@ def _matrices(paths: tuple[Path, ...], channels: int, constant: float) -> NDArra
 
 
 class EdgeFrames(nn.Module):
-    """Node features as an edge sees them: (n_edges, 12, 12), orthogonal, rows ordered by |m|."""
+    """Node features as an edge sees them: (n_edges, 12, 12), orthogonal, rows ordered by |m|.
 
-    quadrupoles: Tensor
+    All entries are linear in the nine components of the axes and in products of two of them: two matrix products.
+    """
+
+    factors: Tensor
+    entries: Tensor
+    constant: Tensor
 
     def __init__(self) -> None:
         super().__init__()
-        # Rows of the basis of symmetric tensors: the trace (0e), then five orthonormal traceless matrices (2e).
-        basis = torch.tensor(cartesian_basis("ij=ji").matrix[1:])
-        self.register_buffer("quadrupoles", basis.T.contiguous(), persistent=False)
+        for name, table in zip(("factors", "entries", "constant"), _frame_tables(), strict=True):
+            self.register_buffer(name, torch.tensor(table), persistent=False)
 
     def forward(self, vector: Tensor) -> Tensor:
         """(n_edges, 3) vectors of any length but zero -> (n_edges, 12, 12)."""
-        axes = pole_rotation(vector)
-        first, pole, third = axes.unbind(1)
-        result = axes.new_zeros(len(axes), NUM_ROWS, NUM_ROWS)
-        result[:, 0, 0] = 1.0
-        for row, axis in zip((1, 5, 4), (pole, first, third), strict=True):
-            result[:, row, NODE_ROWS["1o"]] = axis
-        for row, axis in zip((3, 8, 9), (pole, first, -third), strict=True):
-            result[:, row, NODE_ROWS["1e"]] = axis
-        # Quadrupoles of the axes, such as third x third - first x first, as products of two vectors each.
-        doubled = math.sqrt(2.0) * first
-        left = [math.sqrt(1.5) * pole, math.sqrt(2.0) * pole, doubled, math.sqrt(0.5) * (third - first), doubled]
-        right = torch.stack([pole, third, pole, third + first, third], dim=1)
-        products = (torch.stack(left, dim=1)[..., :, None] * right[..., None, :]).flatten(-2)
-        rows = products @ self.quadrupoles.to(axes.dtype)
-        for place, given in ((slice(2, 3), rows[:, :1]), (slice(6, 8), rows[:, 1:3]), (slice(10, 12), rows[:, 3:])):
-            result[:, place, NODE_ROWS["2e"]] = given
-        return result
+        axes = pole_rotation(vector).flatten(1)
+        left, right = linear(axes, self.factors.to(axes.dtype)).chunk(2, dim=1)
+        known = torch.cat([axes, left * right], dim=1)
+        result = linear(known, self.entries.to(axes.dtype), self.constant.to(axes.dtype))
+        return result.view(-1, NUM_ROWS, NUM_ROWS)
+
+
+def _frame_tables() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The constants of `EdgeFrames`.
+
+    Returns
+    -------
+    (90, 9) components of the axes -> first and second factors of 45 products; (144, 54) components and products ->
+    entries; (144,) what is added to these.
+    """
+    first, pole, third = np.eye(3)
+    # Quadrupoles of the axes, such as third x third - first x first, as products of two vectors each.
+    doubled = math.sqrt(2.0) * first
+    left = [math.sqrt(1.5) * pole, math.sqrt(2.0) * pole, doubled, math.sqrt(0.5) * (third - first), doubled]
+    right = [pole, third, pole, third + first, third]
+    unit = np.eye(3)
+    # Product (l, i, j) has component i of the left vector l and component j of the right one.
+    factors = np.stack(
+        [
+            np.einsum("lr,ic,j->lijrc", np.array(left), unit, np.ones(3)),
+            np.einsum("lr,jc,i->lijrc", np.array(right), unit, np.ones(3)),
+        ]
+    ).reshape(90, 9)
+    # Rows of the basis of symmetric tensors: the trace (0e), then five orthonormal traceless matrices (2e).
+    basis = cartesian_basis("ij=ji").matrix[1:]
+    entries, constant = np.zeros((NUM_ROWS, NUM_ROWS, 54)), np.zeros((NUM_ROWS, NUM_ROWS))
+    constant[0, 0] = 1.0
+    for kind, rows in (("1o", (5, 1, 4)), ("1e", (8, 3, 9))):
+        for axis, row in enumerate(rows):
+            sign = -1.0 if (kind, axis) == ("1e", 2) else 1.0
+            entries[row, NODE_ROWS[kind], 3 * axis : 3 * axis + 3] = sign * unit
+    for quadrupole, row in enumerate((2, 6, 7, 10, 11)):
+        first_product = 9 + 9 * quadrupole
+        entries[row, NODE_ROWS["2e"], first_product : first_product + 9] = basis
+    return factors, entries.reshape(-1, 54), constant.ravel()
 
 
 def pole_rotation(vector: Tensor) -> Tensor:

@@ -3,41 +3,94 @@
 """The messages of `messages.py` as Triton kernels: gathered, turned, coupled and summed without leaving the registers.
 
 One program serves one receiver (or, for gradients, one sender) and a block of channels. Its edges lie one after the
-other, so that it alone writes its sum: no atomic additions, and the same result each time. The 12 rows of features are
-padded to 16, and a coupling is a table: to row k from row i by which strength, times which number.
+other, so that it alone writes its sum: no atomic additions, and the same result each time.
+
+Which of the 144 entries of a turn, and of a coupling, differ from zero is known before a kernel is compiled, and every
+step is sums of products of two numbers. A table lists them for the rows of the result, and the compiler writes a table
+out as multiplications and additions of rows. A row is a vector of channels: no thread needs what another one has.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
+from itertools import accumulate, chain
+from typing import NamedTuple
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from voigt.models.equivariant.frames import Term
+from voigt.models.equivariant.frames import FRAME_COLUMNS, Term
 from voigt.models.equivariant.paths import NUM_ROWS
 
-BLOCK = 32
-"""Channels of a program."""
+BLOCK_BYTES = 256
+"""Of a row, for a program of one warp: each thread loads 8 bytes at once, in single precision two channels, which share
+the loads of a turn. Four channels would not fit into its registers."""
+
+Table = tuple[int | float, ...]
+"""Sums of products, for Triton in one flat tuple: where the products of each sum begin and where the last one ends,
+then for every product the places of both factors and a constant."""
+
+
+def _table(count: int, products: Iterable[tuple[int, int, int, float]]) -> Table:
+    """`Table` of `count` sums from products (sum, place of the first factor, of the second one, constant)."""
+    sums = [[number for which, *numbers in products if which == k for number in numbers] for k in range(count)]
+    begins = accumulate(map(len, sums), initial=count + 1)
+    return (*begins, *chain.from_iterable(sums))
+
+
+_ENTRIES = [(row, column) for row, columns in enumerate(FRAME_COLUMNS) for column in range(columns.start, columns.stop)]
+ROWS = tl.constexpr(NUM_ROWS)
+ENTRIES = tl.constexpr(len(_ENTRIES))
+TURN = tl.constexpr(_table(NUM_ROWS, [(row, k, column, 1.0) for k, (row, column) in enumerate(_ENTRIES)]))
+TURN_BACK = tl.constexpr(_table(NUM_ROWS, [(column, k, row, 1.0) for k, (row, column) in enumerate(_ENTRIES)]))
 
 
 @lru_cache
-@torch.inference_mode(False)
-def _tables(terms: tuple[Term, ...], dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """(layers, 12, 12) which strength leads from row i to row k, and its factor; layers: what meets in one place."""
-    entries: dict[tuple[int, int], list[tuple[int, float]]] = {}
-    for term in terms:
-        for row in range(term.width):
-            entries.setdefault((term.out + row, term.into + row), []).append((term.strength, term.value))
-    layers = max(len(found) for found in entries.values())
-    place = torch.zeros(layers, NUM_ROWS, NUM_ROWS, dtype=torch.int32)
-    value = torch.zeros(layers, NUM_ROWS, NUM_ROWS, dtype=torch.float64)
-    for (out, into), found in entries.items():
-        for layer, (strength, factor) in enumerate(found):
-            place[layer, out, into], value[layer, out, into] = strength, factor
-    return place.to(device), value.to(device=device, dtype=dtype)
+def coupling_tables(terms: tuple[Term, ...], strengths: int) -> tuple[Table, Table, Table]:
+    """Rows from rows and strengths; the same transposed; gradients of the strengths from sent and received rows."""
+    products = [
+        (term.out + row, term.into + row, term.strength, term.value) for term in terms for row in range(term.width)
+    ]
+    return (
+        _table(NUM_ROWS, products),
+        _table(NUM_ROWS, [(into, out, strength, value) for out, into, strength, value in products]),
+        _table(strengths, [(strength, into, out, value) for out, into, strength, value in products]),
+    )
+
+
+class Leaving(NamedTuple):
+    """Edges in the order of their senders.
+
+    Attributes
+    ----------
+    edges, receivers
+        (n_edges,) the edges and their targets.
+    begin
+        (n_atoms + 1,) where the edges of each sender begin.
+    """
+
+    edges: Tensor
+    receivers: Tensor
+    begin: Tensor
+
+
+def entering_edges(target: Tensor, num_targets: int) -> Tensor:
+    """(num_targets + 1,) where the edges of each receiver begin; targets ascend."""
+    return torch.searchsorted(target, torch.arange(num_targets + 1, device=target.device))
+
+
+def leaving_edges(source: Tensor, target: Tensor, num_atoms: int) -> Leaving:
+    """The edges by their senders."""
+    senders, edges = torch.sort(source, stable=True)
+    return Leaving(edges, target.index_select(0, edges), entering_edges(senders, num_atoms))
+
+
+def turns(frames: Tensor) -> Tensor:
+    """(n_edges, 44) the entries of (n_edges, 12, 12) `EdgeFrames` that are not zero by construction, row after row."""
+    return torch.cat([frames[:, row, columns] for row, columns in enumerate(FRAME_COLUMNS)], dim=1)
 
 
 def fused_messages(
@@ -48,8 +101,12 @@ def fused_messages(
     source: Tensor,
     target: Tensor,
     num_targets: int,
+    turn: Tensor | None = None,
+    entering: Tensor | None = None,
 ) -> Tensor:
     """(num_targets, 12, channels) sums of messages.
+
+    Nothing waits for the device and no size depends on what a tensor holds, so that a CUDA graph may record a call.
 
     Parameters
     ----------
@@ -58,22 +115,24 @@ def fused_messages(
     atoms
         (n_atoms, 12, channels).
     strengths
-        (n_strengths, n_edges, channels).
+        (n_strengths, n_edges, channels), without a copy if they are a transposed (n_edges, n_strengths, channels).
     frames
-        (n_edges, 12, 12).
+        (n_edges, 12, 12) from `EdgeFrames`.
     source, target
         (n_edges,), targets in ascending order.
     num_targets
         Number of receivers.
+    turn, entering
+        `turns(frames)` and `entering_edges(target, num_targets)`, the same in all layers of a network; None: made here.
     """
-    channels = atoms.shape[2]
+    count, channels = len(strengths), atoms.shape[2]
     total = atoms.new_empty(num_targets, NUM_ROWS, channels)
-    place, value = _tables(terms, atoms.dtype, atoms.device)
-    ascending = torch.arange(len(source), device=source.device)
-    _sums[(num_targets, triton.cdiv(channels, BLOCK))](
-        atoms.contiguous(), frames.contiguous(), strengths.contiguous(), place, value, source, ascending,
-        _starts(target, num_targets), total, len(source), channels,
-        LAYERS=len(place), REVERSE=False, BLOCK=BLOCK,
+    coupling, _, _ = coupling_tables(terms, count)
+    block = block_size(channels, atoms.dtype)
+    _messages[(num_targets, triton.cdiv(channels, block))](
+        atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn, source,
+        entering_edges(target, num_targets) if entering is None else entering, total,
+        COUPLING=coupling, STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
     )  # fmt: skip
     return total
 
@@ -86,106 +145,128 @@ def fused_gradients(
     source: Tensor,
     target: Tensor,
     gradient: Tensor,
+    turn: Tensor | None = None,
+    leaving: Leaving | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """From the gradient of the sums those of `atoms` and `strengths`, shaped as these; see `fused_messages`."""
-    channels, count = atoms.shape[2], len(atoms)
-    atoms, frames, gradient = atoms.contiguous(), frames.contiguous(), gradient.contiguous()
-    strengths = strengths.contiguous()
-    place, value = _tables(terms, atoms.dtype, atoms.device)
-    of_atoms, of_strengths = torch.empty_like(atoms), torch.empty_like(strengths)
+    """From the gradient of the sums those of `atoms` and `strengths`, shaped as these; see `fused_messages`.
+
+    `leaving` is `leaving_edges(source, target, len(atoms))`, if it is known. The gradient of the strengths is a
+    transposed (n_edges, n_strengths, channels).
+    """
+    count, channels = len(strengths), atoms.shape[2]
+    of_atoms = atoms.new_empty(atoms.shape)
+    of_strengths = atoms.new_empty(len(source), count, channels)
+    edges, receivers, begin = leaving_edges(source, target, len(atoms)) if leaving is None else leaving
+    _, transposed, pairs = coupling_tables(terms, count)
+    block = block_size(channels, atoms.dtype)
     # The adjoint of a sum over the edges into an atom is a sum over those that leave it.
-    leaving, order = torch.sort(source, stable=True)
-    blocks = triton.cdiv(channels, BLOCK)
-    _sums[(count, blocks)](
-        gradient, frames, strengths, place, value, target, order, _starts(leaving, count), of_atoms, len(source),
-        channels, LAYERS=len(place), REVERSE=True, BLOCK=BLOCK,
+    _gradients[(len(atoms), triton.cdiv(channels, block))](
+        atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn,
+        gradient.contiguous(), edges, receivers, begin, of_atoms, of_strengths, TRANSPOSED=transposed, PAIRS=pairs,
+        STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
     )  # fmt: skip
-    if len(source):
-        _products[(len(source), blocks)](
-            atoms, gradient, frames, place, value, source, target, of_strengths, len(source), channels,
-            LAYERS=len(place), STRENGTHS=len(strengths), BLOCK=BLOCK,
-        )  # fmt: skip
-    return of_atoms, of_strengths
+    return of_atoms, of_strengths.transpose(0, 1)
 
 
-def _starts(ascending: Tensor, count: int) -> Tensor:
-    """(count + 1,) where the edges of each atom begin."""
-    return torch.searchsorted(ascending, torch.arange(count + 1, device=ascending.device))
+def block_size(channels: int, dtype: torch.dtype) -> int:
+    """Channels of a program."""
+    return min(BLOCK_BYTES // dtype.itemsize, triton.next_power_of_2(channels))
 
 
 @triton.jit
-def _turned(turn, features):
-    """Rows k of `turn` (16, 16) times features (16, BLOCK)."""
-    return tl.sum(turn[:, :, None] * features[None, :, :], axis=1)
-
-
-@triton.jit
-def _turned_back(turn, features):
-    return tl.sum(turn[:, :, None] * features[:, None, :], axis=0)
-
-
-@triton.jit
-def _features(pointer, row, channels, channel):
-    """(16, BLOCK) features of an atom."""
-    rows = tl.arange(0, 16)
-    places = (row.to(tl.int64) * 12 + rows[:, None]) * channels + channel[None, :]
-    return tl.load(pointer + places, mask=(rows[:, None] < 12) & (channel[None, :] < channels), other=0.0)
-
-
-@triton.jit
-def _sums(
-    given, frames, strengths, place, value, ends, order, start, total, edges, channels,
-    LAYERS: tl.constexpr, REVERSE: tl.constexpr, BLOCK: tl.constexpr,
+def _messages(
+    atoms, strengths, turns, source, begin, total,
+    COUPLING: tl.constexpr, STRENGTHS: tl.constexpr, CHANNELS: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Sum over the edges of one atom of A^T K(s) A x, K transposed in `REVERSE`; edges come in `order`."""
-    atom = tl.program_id(0).to(tl.int64)
+    """Sum over the edges into one receiver of A^T K(s) A x."""
+    receiver = tl.program_id(0)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    rows = tl.arange(0, 16)
-    inside = (rows[:, None] < 12) & (rows[None, :] < 12)
-    entry = rows[:, None] * 12 + rows[None, :]
-    sums = tl.zeros((16, BLOCK), dtype=total.dtype.element_ty)
-    for k in range(tl.load(start + atom), tl.load(start + atom + 1)):
-        edge = tl.load(order + k).to(tl.int64)
-        other = tl.load(ends + edge)
-        turn = tl.load(frames + edge * 144 + entry, mask=inside, other=0.0)
-        seen = _turned(turn, _features(given, other, channels, channel))
-        passed = tl.zeros((16, BLOCK), dtype=total.dtype.element_ty)
-        for layer in tl.static_range(LAYERS):
-            factor = tl.load(value + layer * 144 + entry, mask=inside, other=0.0)
-            which = tl.load(place + layer * 144 + entry, mask=inside, other=0)
-            where = (which[:, :, None].to(tl.int64) * edges + edge) * channels + channel[None, None, :]
-            live = (factor != 0.0)[:, :, None] & (channel[None, None, :] < channels)
-            scaled = tl.load(strengths + where, mask=live, other=0.0) * factor[:, :, None]
-            if REVERSE:
-                passed += tl.sum(scaled * seen[:, None, :], axis=0)
-            else:
-                passed += tl.sum(scaled * seen[None, :, :], axis=1)
-        sums += _turned_back(turn, passed)
-    places = (atom * 12 + rows[:, None]) * channels + channel[None, :]
-    tl.store(total + places, sums, mask=(rows[:, None] < 12) & (channel[None, :] < channels))
+    sums = _zeros(channel, total.dtype.element_ty)
+    for edge in range(tl.load(begin + receiver), tl.load(begin + receiver + 1)):
+        given = _load(atoms, tl.load(source + edge), channel, ROWS, CHANNELS)
+        strength = _load(strengths, edge, channel, STRENGTHS, CHANNELS)
+        turn = _load_turn(turns, edge)
+        passed = _products(_products(turn, given, TURN), strength, COUPLING)
+        sums = _add(sums, _products(turn, passed, TURN_BACK))
+    _store(total, receiver, channel, sums, ROWS, CHANNELS)
 
 
 @triton.jit
-def _products(
-    atoms, gradient, frames, place, value, source, target, of_strengths, edges, channels,
-    LAYERS: tl.constexpr, STRENGTHS: tl.constexpr, BLOCK: tl.constexpr,
+def _gradients(
+    atoms, strengths, turns, gradient, edges, receivers, begin, of_atoms, of_strengths,
+    TRANSPOSED: tl.constexpr, PAIRS: tl.constexpr, STRENGTHS: tl.constexpr, CHANNELS: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Gradient of the strengths of one edge: products of the rows that each of them connects."""
-    edge = tl.program_id(0).to(tl.int64)
+    """Gradient of one sender, the sum over the edges that leave it of A^T K(s)^T A g, and those of their strengths."""
+    sender = tl.program_id(0)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
-    rows = tl.arange(0, 16)
-    inside = (rows[:, None] < 12) & (rows[None, :] < 12)
-    entry = rows[:, None] * 12 + rows[None, :]
-    turn = tl.load(frames + edge * 144 + entry, mask=inside, other=0.0)
-    sender = _turned(turn, _features(atoms, tl.load(source + edge), channels, channel))
-    received = _turned(turn, _features(gradient, tl.load(target + edge), channels, channel))
-    both = received[:, None, :] * sender[None, :, :]
-    for strength in tl.static_range(STRENGTHS):
-        total = tl.zeros((BLOCK,), dtype=of_strengths.dtype.element_ty)
-        for layer in tl.static_range(LAYERS):
-            factor = tl.load(value + layer * 144 + entry, mask=inside, other=0.0)
-            which = tl.load(place + layer * 144 + entry, mask=inside, other=-1)
-            chosen = tl.where(which == strength, factor, 0.0)
-            total += tl.sum(tl.sum(chosen[:, :, None] * both, axis=1), axis=0)
-        places = (strength * edges + edge) * channels + channel
-        tl.store(of_strengths + places, total, mask=channel < channels)
+    given = _load(atoms, sender, channel, ROWS, CHANNELS)
+    sums = _zeros(channel, of_atoms.dtype.element_ty)
+    for place in range(tl.load(begin + sender), tl.load(begin + sender + 1)):
+        edge = tl.load(edges + place)
+        incoming = _load(gradient, tl.load(receivers + place), channel, ROWS, CHANNELS)
+        strength = _load(strengths, edge, channel, STRENGTHS, CHANNELS)
+        turn = _load_turn(turns, edge)
+        received = _products(turn, incoming, TURN)
+        sums = _add(sums, _products(turn, _products(received, strength, TRANSPOSED), TURN_BACK))
+        pairs = _products(_products(turn, given, TURN), received, PAIRS)
+        _store(of_strengths, edge, channel, pairs, STRENGTHS, CHANNELS)
+    _store(of_atoms, sender, channel, sums, ROWS, CHANNELS)
+
+
+@triton.jit
+def _products(first, second, TABLE: tl.constexpr):
+    """All sums of a `Table`, (BLOCK,) each."""
+    result = ()
+    for k in tl.static_range(TABLE[0] - 1):
+        total = tl.full(second[0].shape, 0.0, second[0].dtype)
+        for n in tl.static_range(tl.constexpr(TABLE[k]), tl.constexpr(TABLE[k + 1]), 3):
+            factor = second[TABLE[n + 1]]
+            if TABLE[n + 2] != 1.0:
+                factor = factor * TABLE[n + 2]
+            total += first[TABLE[n]] * factor
+        result = result + (total,)
+    return result
+
+
+@triton.jit
+def _add(first, second):
+    result = ()
+    for k in tl.static_range(ROWS):
+        result = result + (first[k] + second[k],)
+    return result
+
+
+@triton.jit
+def _zeros(channel, DTYPE: tl.constexpr):
+    result = ()
+    for _ in tl.static_range(ROWS):
+        result = result + (tl.full(channel.shape, 0.0, DTYPE),)
+    return result
+
+
+@triton.jit
+def _load_turn(turns, edge):
+    """The entries of one turn, each a number."""
+    place = turns + tl.cast(edge, tl.int64) * ENTRIES
+    result = ()
+    for k in tl.static_range(ENTRIES):
+        result = result + (tl.load(place + k),)
+    return result
+
+
+@triton.jit
+def _load(pointer, which, channel, COUNT: tl.constexpr, CHANNELS: tl.constexpr):
+    """The `COUNT` rows of an atom or edge, (BLOCK,) each."""
+    place, inside = pointer + tl.cast(which, tl.int64) * (COUNT * CHANNELS) + channel, channel < CHANNELS
+    result = ()
+    for k in tl.static_range(COUNT):
+        result = result + (tl.load(place + k * CHANNELS, mask=inside, other=0.0),)
+    return result
+
+
+@triton.jit
+def _store(pointer, which, channel, rows, COUNT: tl.constexpr, CHANNELS: tl.constexpr):
+    place, inside = pointer + tl.cast(which, tl.int64) * (COUNT * CHANNELS) + channel, channel < CHANNELS
+    for k in tl.static_range(COUNT):
+        tl.store(place + k * CHANNELS, rows[k], mask=inside)

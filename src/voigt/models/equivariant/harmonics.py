@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.messages import CHUNK_NUMBERS
+from voigt.models.linear import Linear
 from voigt.tensors.irreps import wigner_3j
 
 
@@ -58,9 +59,9 @@ class NeighborHarmonics(nn.Module):
         super().__init__()
         self.degree, self.scale = degree, 1.0 / math.sqrt(hypers.average_neighbors)
         self.harmonics = SphericalHarmonics((degree,), "component")
-        self.radial = nn.Linear(hypers.num_radial, hypers.hidden)
-        self.source = nn.Linear(hypers.channels, hypers.hidden, bias=False)
-        self.out = nn.Linear(hypers.hidden, hypers.channels, bias=False)
+        self.radial = Linear(hypers.num_radial, hypers.hidden)
+        self.source = Linear(hypers.channels, hypers.hidden, bias=False)
+        self.out = Linear(hypers.hidden, hypers.channels, bias=False)
 
     def forward(
         self,

@@ -9,9 +9,11 @@ from torch import Tensor, nn
 
 from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.layers import NodeLinear, SelfProduct
-from voigt.models.equivariant.messages import Edges, Kernels, summed_messages
-from voigt.models.equivariant.paths import NODE_ROWS
+from voigt.models.equivariant.messages import Edges, Kernels, from_scalars, summed_messages
+from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES
 from voigt.models.equivariant.strengths import make_strengths
+from voigt.models.linear import Linear
+from voigt.tensors.irreps import dimension
 
 
 class Interaction(nn.Module):
@@ -25,7 +27,7 @@ class Interaction(nn.Module):
         self.scale = 1.0 / math.sqrt(hypers.average_neighbors)
         self.square = SelfProduct(f) if hypers.self_product else None
         self.square_linear = NodeLinear(f, hypers.init) if hypers.self_product else None
-        self.gates = nn.Linear(f, 4 * f) if hypers.update == "gated" else None
+        self.gates = Linear(f, 4 * f) if hypers.update == "gated" else None
         self.species = nn.Embedding(num_elements, 4 * f) if hypers.self_interaction == "species" else None
         if self.species is not None:
             nn.init.ones_(self.species.weight)
@@ -38,6 +40,7 @@ class Interaction(nn.Module):
         edges: Edges,
         geometry: tuple[Tensor, Tensor],
         kernels: Kernels,
+        scalars: bool = False,
     ) -> Tensor:
         """Update the representatives.
 
@@ -53,9 +56,13 @@ class Interaction(nn.Module):
             Radial functions and envelope of the edges.
         kernels
             How messages are computed, see `summed_messages`.
+        scalars
+            Whether the features are scalars alone, all other rows zero.
         """
-        factors = self.strengths(*geometry, atoms, nodes, edges)
-        total = summed_messages(atoms, factors, edges, len(nodes), self.strengths.terms, kernels)
+        terms, factors = self.strengths.terms, self.strengths(*geometry, atoms, nodes, edges)
+        if scalars:
+            terms, factors = from_scalars(terms, factors)
+        total = summed_messages(atoms, factors, edges, len(nodes), terms, kernels)
         update = self.linear(total * self.scale)
         if self.square is not None and self.square_linear is not None:
             update = update + self.square_linear(self.square(update))
@@ -73,7 +80,9 @@ class Interaction(nn.Module):
                 dim=1,
             )
         if self.species is not None:
-            scales = self.species(numbers).view(len(nodes), 4, -1)
-            nodes = nodes * scales.repeat_interleave(torch.tensor([1, 3, 3, 5], device=nodes.device), dim=1)
+            scales = self.species(numbers).view(len(nodes), 4, -1).unbind(1)
+            sizes = [dimension(kind) for kind in NODE_TYPES]
+            rows = [scale[:, None].expand(-1, size, -1) for scale, size in zip(scales, sizes, strict=True)]
+            nodes = nodes * torch.cat(rows, dim=1)
         updated: Tensor = nodes + update
         return updated

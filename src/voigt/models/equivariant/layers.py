@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS
+from voigt.models.linear import linear
 from voigt.tensors.irreps import couples, wigner_3j
 
 
@@ -29,7 +30,8 @@ class NodeLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         scale = 1.0 / math.sqrt(x.shape[-1])
-        rows = [x[:, NODE_ROWS[kind]] @ (self.weight[k] * scale) for k, kind in enumerate(NODE_TYPES)]
+        weight = (self.weight * scale).transpose(1, 2)
+        rows = [linear(x[:, NODE_ROWS[kind]], weight[k]) for k, kind in enumerate(NODE_TYPES)]
         rows[0] = rows[0] + self.bias
         return torch.cat(rows, dim=1)
 
@@ -72,8 +74,6 @@ class SelfProduct(nn.Module):
         full[range(NUM_ROWS), range(NUM_ROWS)] *= 0.5
         upper = torch.triu_indices(NUM_ROWS, NUM_ROWS)
         self.register_buffer("coupling", full[upper[0], upper[1]].T.contiguous(), False)
-        self.register_buffer("first", upper[0], False)
-        self.register_buffer("second", upper[1], False)
         self.register_buffer("path_of_row", torch.tensor(path_rows), False)
         # A sum of n couplings of order one is divided by the root of n.
         fan = torch.cat([torch.full((count,), count**-0.5) for _, _, count in spans])
@@ -84,10 +84,10 @@ class SelfProduct(nn.Module):
         """(n, 12, channels) -> (n, 12, channels)."""
         # Squares of squares overflow: the square acts on features whose mean square cannot exceed one.
         x = x / torch.sqrt(1.0 + x.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True))
-        pairs = x.index_select(1, self.get_buffer("first")) * x.index_select(1, self.get_buffer("second"))
-        coupled = torch.einsum("kp,npu->nku", self.coupling.to(x.dtype), pairs)
-        coupled = coupled * (self.weight * self.get_buffer("fan")).index_select(0, self.path_of_row)
+        rows = x.transpose(0, 1).contiguous()
+        pairs = torch.cat([rows[i] * rows[i:] for i in range(NUM_ROWS)]).flatten(1)
+        coupled = linear(self.coupling.to(x.dtype), pairs.T).view(-1, *rows.shape[1:])
+        coupled = coupled * (self.weight * self.get_buffer("fan")).index_select(0, self.path_of_row)[:, None]
         # The couplings into one type lie one after another: sum them component by component.
-        return torch.cat(
-            [coupled[:, a:b].view(len(x), count, -1, x.shape[-1]).sum(1) for a, b, count in self.spans], dim=1
-        )
+        sums = [coupled[a:b].unflatten(0, (count, -1)).sum(0) for a, b, count in self.spans]
+        return torch.cat(sums).transpose(0, 1)

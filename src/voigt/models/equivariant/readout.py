@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from voigt.models.equivariant.layers import initial_weights
 from voigt.models.equivariant.paths import NODE_ROWS
+from voigt.models.linear import Linear
 from voigt.models.readout import Readout
 from voigt.tensors.irreps import dimension, wigner_3j
 from voigt.tensors.properties import Property
@@ -24,15 +25,13 @@ class TensorReadout(Readout):
     With `heads` above one there are so many last matrices, biases and references, and as many tensors of each atom.
     """
 
-    def __init__(
-        self, prop: Property, channels: int, init: str, reference: bool, hidden: bool, heads: int = 1
-    ) -> None:
+    def __init__(self, prop: Property, channels: int, init: str, reference: bool, hidden: bool, heads: int = 1) -> None:
         super().__init__(prop, reference, heads)
         self.starts_from_data = init != "uniform"
         several = () if heads == 1 else (heads,)
         self.weight = initial_weights((len(self.kinds), channels, *several), init)
         self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e"), *several))
-        self.scalar = nn.Sequential(nn.Linear(channels, channels), nn.SiLU()) if hidden else None
+        self.scalar = nn.Sequential(Linear(channels, channels), nn.SiLU()) if hidden else None
         for kind in sorted(set(self.kinds) & set(_PRODUCTS)):
             coupling = wigner_3j(*_PRODUCTS[kind], kind) * math.sqrt(dimension(kind))
             self.register_buffer(f"product_{kind}", torch.tensor(coupling), False)

@@ -12,6 +12,7 @@ from voigt.models.equivariant.hypers import TrunkHypers
 from voigt.models.equivariant.layers import initial_weights
 from voigt.models.equivariant.messages import Edges, Factor
 from voigt.models.equivariant.paths import coupling_paths
+from voigt.models.linear import Linear
 from voigt.models.radial import envelope
 
 
@@ -68,8 +69,8 @@ class SharedStrengths(nn.Module):
         scalar = shifted_softplus(self.scalar_harmonic * radial @ self.edge["0e"] + self.edge_bias)
         # A bias and a shifted softplus do not vanish with the radial functions: the envelope acts once more.
         scalar = (scalar * envelope) / self.scalar_harmonic
-        weights = torch.stack([self.edge[self.paths[p].edge] @ self.coupling[p].T for p in self.directed_paths])
-        return [Factor(scalar, self.coupling[self.scalar_paths].transpose(1, 2)), Factor(radial, weights)]
+        weights = torch.stack([self.coupling[p] @ self.edge[self.paths[p].edge].T for p in self.directed_paths])
+        return [Factor(scalar, self.coupling[self.scalar_paths]), Factor(radial, weights)]
 
 
 class NetworkStrengths(nn.Module):
@@ -82,11 +83,11 @@ class NetworkStrengths(nn.Module):
         f, hidden = hypers.channels, hypers.hidden
         paths = coupling_paths(hypers.paths == "published")
         self.num_paths, self.channels, self.pair = len(paths), f, hypers.weights == "pair"
-        self.radial = nn.Linear(hypers.num_radial, hidden)
+        self.radial = Linear(hypers.num_radial, hidden)
         if self.pair:
-            self.source = nn.Linear(f, hidden, bias=False)
-            self.target = nn.Linear(f, hidden, bias=False)
-        self.out = nn.Linear(hidden, self.num_paths * f, bias=False)
+            self.source = Linear(f, hidden, bias=False)
+            self.target = Linear(f, hidden, bias=False)
+        self.out = Linear(hidden, self.num_paths * f, bias=False)
         nn.init.normal_(self.out.weight, std=2.0 / math.sqrt(hidden))
         couplings = coupling_terms(paths, 1, harmonic_constant(hypers), mixed=True)
         self.terms = couplings.terms
@@ -99,10 +100,9 @@ class NetworkStrengths(nn.Module):
             # The linear layer of a concatenation is a sum of linear layers: they run once per atom, not once per edge.
             hidden = hidden + self.source(atoms[:, 0]).index_select(0, edges.source)
             hidden = hidden + self.target(nodes[:, 0]).index_select(0, edges.target)
-        weights = self.out.weight.view(self.num_paths, self.channels, -1).transpose(1, 2)
-        weights = torch.einsum("cp,pkf->ckf", self.mixing.to(weights.dtype), weights)
+        weights = self.mixing.to(self.out.weight.dtype) @ self.out.weight.view(self.num_paths, -1)
         # The last layer has no bias: with the envelope in front of it, strengths vanish at the cutoff.
-        return [Factor(nn.functional.silu(hidden) * envelope, weights)]
+        return [Factor(nn.functional.silu(hidden) * envelope, weights.unflatten(1, (self.channels, -1)))]
 
 
 def harmonic_constant(hypers: TrunkHypers) -> float:

@@ -19,6 +19,7 @@ from voigt.models.equivariant.paths import NUM_ROWS
 from voigt.models.equivariant.readout import TensorReadout
 from voigt.models.equivariant.rotation import feature_rotation, spread
 from voigt.models.equivariant.strengths import RadialBasis
+from voigt.models.linear import Linear
 from voigt.models.network import functional_rows
 from voigt.tensors.irreps import degree
 from voigt.tensors.projection import rotate
@@ -35,7 +36,7 @@ class Trunk(nn.Module):
         rows = 100 if hypers.init == "uniform" else NUM_ELEMENTS
         self.embedding = ElementEmbedding(hypers.embedding, hypers.periodic_table, rows)
         self.functional = nn.Embedding(len(hypers.functionals), f) if hypers.functionals else None
-        self.input = nn.Linear(hypers.embedding, f)
+        self.input = Linear(hypers.embedding, f)
         self.radial = RadialBasis(hypers)
         self.frames = EdgeFrames()
         self.interactions = nn.ModuleList(Interaction(hypers, NUM_ELEMENTS) for _ in range(hypers.interactions))
@@ -61,10 +62,11 @@ class Trunk(nn.Module):
         geometry = (self.radial(distance), self.radial.envelope(distance))
         edges = Edges(batch.edge_source, batch.edge_target, self.frames(batch.edge_vector))
         wigner = None if batch.rotation is None else feature_rotation(batch.rotation)
-        for interaction in self.interactions:
+        for number, interaction in enumerate(self.interactions):
+            scalars = number == 0
             # Only representatives are updated; their neighbors may be any atom, whose features follow by symmetry.
-            atoms = spread(nodes, batch.orbit, wigner)
-            nodes = interaction(atoms, nodes, numbers, edges, geometry, self.kernels)
+            atoms = spread(nodes, batch.orbit, None if scalars else wigner)
+            nodes = interaction(atoms, nodes, numbers, edges, geometry, self.kernels, scalars)
         return nodes
 
 

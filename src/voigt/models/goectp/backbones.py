@@ -19,6 +19,7 @@ from voigt.models.goectp.ecomformer import EComFormer
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.icomformer import IComFormer
 from voigt.models.goectp.views import Views, canonical
+from voigt.models.linear import Linear
 from voigt.models.network import functional_rows
 from voigt.tensors.properties import PROPERTIES
 
@@ -73,8 +74,8 @@ class EquivarBackbone(nn.Module):
         self.thin = max(hypers.width // 4, 1)
         self.high = nn.ModuleList(HighDegree(settings, degree, self.thin) for degree in degrees)
         inputs = self.rows * hypers.width + sum(2 * degree + 1 for degree in degrees) * self.thin
-        self.mix = nn.Sequential(nn.Linear(inputs, hypers.hidden), nn.SiLU())
-        self.out = nn.Linear(hypers.hidden, hypers.width)
+        self.mix = nn.Sequential(Linear(inputs, hypers.hidden), nn.SiLU())
+        self.out = Linear(hypers.hidden, hypers.width)
 
     def forward(self, batch: CrystalBatch, views: Views) -> Tensor:
         """Features of the atoms of all views, (n_view_atoms, width)."""
@@ -106,14 +107,12 @@ class HighDegree(nn.Module):
     def __init__(self, settings: TrunkHypers, degree: int, channels: int) -> None:
         super().__init__()
         self.neighbors = NeighborHarmonics(settings, degree)
-        self.mix = nn.Linear(settings.channels, channels, bias=False)
+        self.mix = Linear(settings.channels, channels, bias=False)
         points = _points(4 * degree + 2)
         self.register_buffer("points", points, False)
         self.register_buffer("inverse", torch.linalg.pinv(self.neighbors.harmonics(points)), False)
 
-    def forward(
-        self, scalars: Tensor, batch: CrystalBatch, radial: RadialBasis, turn: Tensor, row: Tensor
-    ) -> Tensor:
+    def forward(self, scalars: Tensor, batch: CrystalBatch, radial: RadialBasis, turn: Tensor, row: Tensor) -> Tensor:
         """Flat components (n_view_atoms, (2 degree + 1) channels).
 
         Parameters

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.linear import Linear
 
 
 class GatedMessage(nn.Module):
@@ -21,7 +22,7 @@ class GatedMessage(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.key, self.message = nn.Linear(width, width), nn.Linear(width, width)
+        self.key, self.message = Linear(width, width), Linear(width, width)
         self.norm = nn.LayerNorm(width)
         self.scale = 1.0 / math.sqrt(width)
 
@@ -46,10 +47,10 @@ class NodeAttention(nn.Module):
     def __init__(self, hypers: GoeCTPHypers) -> None:
         super().__init__()
         width = hypers.width
-        self.query = nn.Linear(width, width)
-        self.first = nn.Linear(3 * width, 2 * width)  # receiver, sender, edge -> key, message
+        self.query = Linear(width, width)
+        self.first = Linear(3 * width, 2 * width)  # receiver, sender, edge -> key, message
         self.messages = GatedMessage(width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
         self.scale = 1.0 / math.sqrt(hypers.average_neighbors)
 
     def forward(self, nodes: Tensor, edges: Tensor, envelope: Tensor, neighbor: Tensor, target: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from voigt.graphs import CrystalBatch
 from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.linear import Linear
 from voigt.models.radial import envelope
 
 TAIL = 1e-3
@@ -103,7 +104,7 @@ class Block(nn.Module):
         width = hypers.width
         self.attention_norm, self.network_norm = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = PeriodicAttention(hypers)
-        self.network = nn.Sequential(nn.Linear(width, 4 * width), nn.SiLU(), nn.Linear(4 * width, width))
+        self.network = nn.Sequential(Linear(width, 4 * width), nn.SiLU(), Linear(4 * width, width))
 
     def forward(self, nodes: Tensor, images: Images) -> Tensor:
         nodes = nodes + self.attention(self.attention_norm(nodes), images)
@@ -124,15 +125,15 @@ class PeriodicAttention(nn.Module):
         width, heads = hypers.width, hypers.heads
         self.heads, self.depth = heads, width // heads
         self.sigma_max = hypers.cutoff / math.sqrt(-2.0 * math.log(TAIL))
-        self.query, self.key, self.value = (nn.Linear(width, width, bias=False) for _ in range(3))
+        self.query, self.key, self.value = (Linear(width, width, bias=False) for _ in range(3))
         self.decay = nn.Parameter(torch.randn(heads, self.depth) / math.sqrt(self.depth))
         self.decay_bias = nn.Parameter(torch.full((heads,), -2.0))  # starts with a long reach, sigma = 0.94 sigma_max
         blind = hypers.directions == "none"
         inputs = hypers.num_radial if blind else hypers.num_radial + width
-        self.edge_value = nn.Linear(inputs, width, bias=False)
+        self.edge_value = Linear(inputs, width, bias=False)
         self.own_value = nn.Parameter(torch.zeros(width))
-        self.edge_logit = None if blind else nn.Linear(inputs, heads)
-        self.out = nn.Linear(width, width)
+        self.edge_logit = None if blind else Linear(inputs, heads)
+        self.out = Linear(width, width)
 
     def forward(self, nodes: Tensor, images: Images) -> Tensor:
         """(n_orbits, width) -> (n_orbits, width)."""

@@ -13,6 +13,7 @@ from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.comformer import NodeAttention
 from voigt.models.goectp.edges import EdgeEmbedding, directions
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.linear import Linear
 
 CANCELLATION = 6.0
 """Neighbors surround the atoms of crystals almost evenly: vectors and quadrupoles of their directions cancel to about
@@ -74,13 +75,13 @@ class EquivariantUpdate(nn.Module):
         super().__init__()
         width, self.channels = hypers.width, max(1, hypers.width // 8)
         total = width + 2 * self.channels
-        self.skip = nn.Linear(width, width)
-        self.scalars = nn.Linear(width, width)
-        self.high = _unit_variance(nn.Linear(width, 2 * self.channels, bias=False))
+        self.skip = Linear(width, width)
+        self.scalars = Linear(width, width)
+        self.high = _unit_variance(Linear(width, 2 * self.channels, bias=False))
         self.first, self.second = _weights(width, total), _weights(width, total)
-        self.mix = nn.Linear(total, width)
+        self.mix = Linear(total, width)
         self.norm = nn.LayerNorm(width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
         self.scale = 1.0 / math.sqrt(hypers.average_neighbors)
 
     def forward(
@@ -136,7 +137,7 @@ class EquivariantUpdate(nn.Module):
 
 
 def _weights(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(width, width), nn.Softplus(), _unit_variance(nn.Linear(width, count)))
+    return nn.Sequential(Linear(width, width), nn.Softplus(), _unit_variance(Linear(width, count)))
 
 
 def _unit_variance(layer: nn.Linear) -> nn.Linear:

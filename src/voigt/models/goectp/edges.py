@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.linear import Linear
 from voigt.models.radial import envelope, harmonics
 
 NUM_DIRECTIONS = {"none": 0, "components": 3, "harmonics": 8}
@@ -41,11 +42,11 @@ class EdgeEmbedding(nn.Module):
         super().__init__()
         self.cutoff, self.envelope_kind, self.directions = hypers.cutoff, hypers.envelope, hypers.directions
         self.register_buffer("centers", torch.linspace(-1.0, 0.0, hypers.num_radial), persistent=False)
-        first = nn.Linear(hypers.num_radial, hypers.width)
+        first = Linear(hypers.num_radial, hypers.width)
         nn.init.normal_(first.weight)  # the default start would make all distances look nearly the same
         self.radial = nn.Sequential(first, nn.Softplus())
         count = NUM_DIRECTIONS[hypers.directions]
-        self.direction = nn.Linear(count, hypers.width, bias=False) if count else None
+        self.direction = Linear(count, hypers.width, bias=False) if count else None
 
     def forward(self, vector: Tensor) -> Edges:
         """(n_edges, 3) in canonical axes, Angstrom; no edge may be of length zero."""

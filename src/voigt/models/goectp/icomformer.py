@@ -11,6 +11,7 @@ from voigt.models.elements import ElementEmbedding
 from voigt.models.goectp.comformer import GatedMessage, NodeAttention
 from voigt.models.goectp.edges import EdgeEmbedding
 from voigt.models.goectp.hypers import GoeCTPHypers
+from voigt.models.linear import Linear
 
 NUM_COSINES = 16
 """Gaussians on the cosine of an angle."""
@@ -78,13 +79,13 @@ class LatticeAttention(nn.Module):
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.query = nn.Linear(width, width)
-        self.edge = nn.Linear(width, 2 * width)
-        self.lengths = nn.ModuleList(nn.Linear(width, 2 * width, bias=False) for _ in range(3))
-        self.cosine = nn.Linear(NUM_COSINES, 2 * width, bias=False)
+        self.query = Linear(width, width)
+        self.edge = Linear(width, 2 * width)
+        self.lengths = nn.ModuleList(Linear(width, 2 * width, bias=False) for _ in range(3))
+        self.cosine = Linear(NUM_COSINES, 2 * width, bias=False)
         self.register_buffer("centers", torch.linspace(-1.0, 1.0, NUM_COSINES), persistent=False)
         self.messages = GatedMessage(width)
-        self.out = nn.Linear(width, width)
+        self.out = Linear(width, width)
         self.norm = nn.LayerNorm(width)
 
     def forward(self, edges: Tensor, axes: Tensor, cosines: Tensor, crystal: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from voigt.models.equivariant.trunk import Trunk, equivariant_values, high_degre
 from voigt.models.goectp.backbones import EquivarBackbone, build_backbone
 from voigt.models.goectp.hypers import GoeCTPHypers
 from voigt.models.goectp.views import Views, views_of
+from voigt.models.linear import Linear
 from voigt.models.network import Network, Outputs, neutralized
 from voigt.models.readout import Readout, assembled, bounded, readout_names
 from voigt.tensors.projection import rotate
@@ -24,7 +25,7 @@ class FrameReadout(Readout):
 
     def __init__(self, prop: Property, width: int, hidden: int, reference: bool) -> None:
         super().__init__(prop, reference)
-        self.inner = nn.Sequential(nn.Linear(width, hidden), nn.SiLU())
+        self.inner = nn.Sequential(Linear(width, hidden), nn.SiLU())
         limit = 1.0 / math.sqrt(hidden)
         self.weight = nn.Parameter(torch.empty(len(self.basis), hidden).uniform_(-limit, limit))
         self.bias = nn.Parameter(torch.zeros(self.kinds.count("0e")))

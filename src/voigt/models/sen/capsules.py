@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from voigt.models.linear import Linear
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
 
@@ -119,13 +120,13 @@ class PartCapsules(nn.Module):
         width = hypers.object_width
         self.width = width
         self.normal = nn.LayerNorm(hypers.width)
-        self.key = nn.Linear(hypers.width, width)
-        self.value = nn.Linear(hypers.width, width)
-        self.query = nn.Linear(hypers.embedding, hypers.part_capsules * width)
+        self.key = Linear(hypers.width, width)
+        self.value = Linear(hypers.width, width)
+        self.query = Linear(hypers.embedding, hypers.part_capsules * width)
         self.seed = nn.Parameter(torch.randn(hypers.part_capsules, width))
         self.kind = nn.Parameter(torch.randn(hypers.part_capsules, width) * 0.5)
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.SELU())
-        self.outer = nn.Linear(2 * width, POSE + hypers.part_features + 1)
+        self.inner = nn.Sequential(Linear(width, 2 * width), nn.SELU())
+        self.outer = Linear(2 * width, POSE + hypers.part_features + 1)
 
     def forward(self, atoms: Tensor, crystal: Tensor, orbits: Orbits) -> Parts:
         """(n_orbits, width), (n_crystals, embedding) -> parts."""
@@ -165,10 +166,10 @@ class CompetingParts(nn.Module):
         self.square = nn.Parameter(torch.ones(hypers.width), requires_grad=False)
         self.level = nn.Parameter(torch.zeros(self.parts), requires_grad=False)
         self.normal = nn.LayerNorm(hypers.width)
-        self.value = nn.Linear(hypers.width, width)
+        self.value = Linear(hypers.width, width)
         self.kind = nn.Parameter(torch.randn(self.parts, width) * 0.5)
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.SELU())
-        self.outer = nn.Linear(2 * width, POSE + hypers.part_features)
+        self.inner = nn.Sequential(Linear(width, 2 * width), nn.SELU())
+        self.outer = Linear(2 * width, POSE + hypers.part_features)
 
     def forward(self, atoms: Tensor, orbits: Orbits, counted: Tensor | None) -> Parts:
         """(n_orbits, width), share of each crystal in the running means (n_crystals,) or None -> parts.
@@ -204,10 +205,10 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
-        self.attention = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.attention = Linear(width, 3 * width)
+        self.out = Linear(width, width)
         self.first, self.second = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.inner = nn.Sequential(nn.Linear(width, 2 * width), nn.SELU(), nn.Linear(2 * width, width))
+        self.inner = nn.Sequential(Linear(width, 2 * width), nn.SELU(), Linear(2 * width, width))
         self.drop = nn.Dropout(dropout)
 
     def forward(self, rows: Tensor, log_presence: Tensor) -> Tensor:
@@ -232,15 +233,13 @@ class ObjectCapsules(nn.Module):
         super().__init__()
         width, self.parts, self.objects = hypers.object_width, hypers.part_capsules, hypers.object_capsules
         self.noise = hypers.noise
-        self.start = nn.Linear(POSE + hypers.part_features + 1, width)
+        self.start = Linear(POSE + hypers.part_features + 1, width)
         self.kind = nn.Parameter(torch.randn(self.parts, width) * 0.5)
         self.blocks = nn.ModuleList(AttentionBlock(width, hypers.dropout) for _ in range(hypers.object_layers))
         self.queries = nn.Parameter(torch.randn(self.objects, width))
         self.normal = nn.LayerNorm(width)
-        self.key, self.value = nn.Linear(width, width), nn.Linear(width, width)
-        self.decoder = nn.Sequential(
-            nn.Linear(width, 128), nn.SELU(), nn.Linear(128, POSE + 1 + self.parts * (POSE + 2))
-        )
+        self.key, self.value = Linear(width, width), Linear(width, width)
+        self.decoder = nn.Sequential(Linear(width, 128), nn.SELU(), Linear(128, POSE + 1 + self.parts * (POSE + 2)))
         self.static = nn.Parameter(torch.randn(self.objects, self.parts, POSE) * 0.3)
 
     def forward(self, parts: Parts) -> Objects:

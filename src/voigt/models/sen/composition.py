@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from voigt.graphs import CrystalBatch
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
+from voigt.models.linear import Linear
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
 
@@ -47,7 +48,7 @@ class WeightedAttention(nn.Module):
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.gate, self.value = nn.Linear(width, heads), nn.Linear(width, width)
+        self.gate, self.value = Linear(width, heads), Linear(width, width)
         self.power = nn.Parameter(torch.ones(heads))
 
     def forward(self, gates: Tensor, values: Tensor, fractions: Tensor) -> tuple[Tensor, Tensor]:
@@ -79,7 +80,7 @@ class Messages(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.normal = nn.LayerNorm(width)
-        self.own, self.other = nn.Linear(width, 2 * width), nn.Linear(width, 2 * width, bias=False)
+        self.own, self.other = Linear(width, 2 * width), Linear(width, 2 * width, bias=False)
         self.attention = WeightedAttention(width, heads)
 
     def forward(self, rows: Tensor, fractions: Tensor) -> Tensor:
@@ -103,7 +104,7 @@ class Composition(nn.Module):
         width, heads = hypers.composition_width, hypers.composition_heads
         self.embedding = ElementEmbedding(width - 1, shared=True)
         self.layers = nn.ModuleList(Messages(width, heads) for _ in range(hypers.composition_layers))
-        self.hidden = nn.Linear(width, 2 * width)
+        self.hidden = Linear(width, 2 * width)
         self.pool = WeightedAttention(width, heads)
 
     def forward(self, formula: Formula) -> tuple[Tensor, Tensor]:

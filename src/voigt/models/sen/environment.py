@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from voigt.graphs import CrystalBatch
+from voigt.models.linear import Linear, linear
 from voigt.models.radial import envelope, harmonics
 from voigt.models.sen.hypers import SENHypers
 from voigt.models.sen.segments import Orbits
@@ -83,7 +84,7 @@ class ChannelAttention(nn.Module):
     def __init__(self, inputs: int, width: int, heads: int) -> None:
         super().__init__()
         self.width, self.heads = width, heads
-        self.linear = nn.Linear(inputs, 2 * heads * width)
+        self.linear = Linear(inputs, 2 * heads * width)
 
     def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """(n, inputs) -> (n, width), and the attention (n, heads, width)."""
@@ -133,18 +134,18 @@ def update_bonds(
     """
     width, count = bonds.shape[1], len(receiver)
 
-    def linear(columns: slice) -> Tensor:
+    def mapped(columns: slice) -> Tensor:
         # One linear layer on (bond, sender, receiver, state), as a sum: the parts of atoms run once per atom.
         atoms = sender[:, columns].index_select(0, source) + receiver[:, columns].index_select(0, target)
-        return (bonds @ weight[:, columns] + atoms).view(-1, heads, width)
+        return (linear(bonds, weight[:, columns].T) + atoms).view(-1, heads, width)
 
     half = heads * width
-    new, _ = channel_attention(linear(slice(0, half)), linear(slice(half, 2 * half)))
+    new, _ = channel_attention(mapped(slice(0, half)), mapped(slice(half, 2 * half)))
     bonds = bonds + mixing * new
     joined = receiver.new_zeros(count, width).index_add(0, target, bonds * factor)
     if shape is None or strength is None:
         return bonds, joined, None
-    rows = shape[:, :, None] * nn.functional.linear(bonds, strength)[:, None]
+    rows = shape[:, :, None] * linear(bonds, strength)[:, None]
     return bonds, joined, receiver.new_zeros(count, *rows.shape[1:]).index_add(0, target, rows)
 
 
@@ -159,8 +160,8 @@ class Moments(nn.Module):
 
     def __init__(self, hypers: SENHypers) -> None:
         super().__init__()
-        self.of_bonds = nn.Linear(hypers.edge_width, hypers.direction_width, bias=False)
-        self.mix = nn.Linear(hypers.direction_width, hypers.direction_width, bias=False)
+        self.of_bonds = Linear(hypers.edge_width, hypers.direction_width, bias=False)
+        self.mix = Linear(hypers.direction_width, hypers.direction_width, bias=False)
         self.normal = nn.LayerNorm(2 * hypers.direction_width)
 
     def forward(self, moment: Tensor) -> Tensor:
@@ -179,8 +180,8 @@ class Loop(nn.Module):
         width, edge, heads = hypers.width, hypers.edge_width, hypers.heads
         self.heads, self.mixing = heads, hypers.mixing
         self.normal_atoms, self.normal_state = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.bond_own = nn.Linear(2 * width, 2 * heads * edge)
-        self.bond_sender = nn.Linear(width, 2 * heads * edge, bias=False)
+        self.bond_own = Linear(2 * width, 2 * heads * edge)
+        self.bond_sender = Linear(width, 2 * heads * edge, bias=False)
         self.bond_weight = nn.Parameter(torch.empty(edge, 2 * heads * edge).uniform_(-1, 1) / math.sqrt(edge))
         moments = 2 * hypers.direction_width if hypers.directions == "moments" else 0
         self.normal_bonds = nn.LayerNorm(edge)
@@ -199,16 +200,14 @@ class Loops(nn.Module):
         self.hypers = hypers
         centers = torch.linspace(0.0, hypers.cutoff, hypers.num_radial)
         self.register_buffer("centers", centers, persistent=False)
-        first = nn.Linear(hypers.num_radial, hypers.edge_width)
+        first = Linear(hypers.num_radial, hypers.edge_width)
         nn.init.normal_(first.weight)  # the default start would make all distances look nearly the same
-        last = nn.Linear(hypers.edge_width, hypers.edge_width)
+        last = Linear(hypers.edge_width, hypers.edge_width)
         self.bond = nn.Sequential(first, nn.SELU(), last, nn.LayerNorm(hypers.edge_width))
         self.loops = nn.ModuleList(Loop(hypers) for _ in range(hypers.loops))
         self.update: BondFunction = update_bonds
 
-    def forward(
-        self, batch: CrystalBatch, orbits: Orbits, atoms: Tensor, state: Tensor, record: bool
-    ) -> Environment:
+    def forward(self, batch: CrystalBatch, orbits: Orbits, atoms: Tensor, state: Tensor, record: bool) -> Environment:
         """(n_orbits, width) and (n_crystals, width) before the loops -> after them."""
         hypers = self.hypers
         source, target = batch.orbit[batch.edge_source], batch.edge_target

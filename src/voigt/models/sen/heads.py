@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from voigt.models.linear import Linear
 from voigt.models.readout import Readout
 from voigt.models.sen.capsules import POSE, Parts
 from voigt.models.sen.hypers import SENHypers
@@ -47,15 +48,13 @@ class CapsuleReadout(Readout):
         self.scale: nn.Parameter = nn.Parameter(torch.ones(()), requires_grad=False)
         self.bias = nn.Parameter(torch.zeros(1))
         self.normal = nn.LayerNorm(width)
-        self.atom = nn.Linear(width, width)
-        self.around = nn.Linear(hypers.embedding, width, bias=False)
+        self.atom = Linear(width, width)
+        self.around = Linear(hypers.embedding, width, bias=False)
         self.weight = nn.Parameter(torch.randn(1, width) * width**-0.5)
-        self.part = nn.Sequential(nn.Linear(POSE + hypers.part_features, 32), nn.SELU())
+        self.part = nn.Sequential(Linear(POSE + hypers.part_features, 32), nn.SELU())
         self.part_weight = nn.Parameter(torch.randn(parts, 32) * 0.02)
         self.mixed = nn.Parameter(torch.full((parts, 2), parts**-0.5))
-        self.whole = nn.Sequential(
-            nn.Linear(hypers.embedding + hypers.object_width, width), nn.SELU(), nn.Linear(width, 1)
-        )
+        self.whole = nn.Sequential(Linear(hypers.embedding + hypers.object_width, width), nn.SELU(), Linear(width, 1))
 
     def forward(
         self, atoms: Tensor, parts: Parts, crystal: Tensor, objects: Tensor, numbers: Tensor, orbits: Orbits
@@ -80,9 +79,9 @@ class SymmetryHead(nn.Module):
     def __init__(self, hypers: SENHypers) -> None:
         super().__init__()
         parts = hypers.part_capsules
-        self.inner = nn.Sequential(nn.Linear(hypers.embedding + parts * (1 + hypers.part_features), 128), nn.SELU())
-        self.system = nn.Linear(128, len(SYSTEMS)) if hypers.crystal_system else None
-        self.group = nn.Linear(128, 230) if hypers.space_group else None
+        self.inner = nn.Sequential(Linear(hypers.embedding + parts * (1 + hypers.part_features), 128), nn.SELU())
+        self.system = Linear(128, len(SYSTEMS)) if hypers.crystal_system else None
+        self.group = Linear(128, 230) if hypers.space_group else None
 
     def forward(self, crystal: Tensor, parts: Parts) -> tuple[Tensor | None, Tensor | None]:
         """Logits of the seven systems and of the 230 groups; None for a task that has no weight."""

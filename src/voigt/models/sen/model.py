@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from voigt.graphs import CrystalBatch, CrystalGraph
 from voigt.models.elements import NUM_ELEMENTS, ElementEmbedding
+from voigt.models.linear import Linear
 from voigt.models.network import Network, Outputs, functional_rows
 from voigt.models.readout import assembled, bounded, readout_names
 from voigt.models.sen import losses
@@ -85,22 +86,22 @@ class SEN(Network):
         self.state = nn.Parameter(torch.randn(width) * 0.3)
         self.functional = nn.Embedding(len(hypers.functionals), width) if hypers.functionals else None
         self.composition = Composition(hypers)
-        self.of_formula = nn.Linear(hypers.composition_width, width)
-        self.gate = nn.Linear(hypers.composition_width, 2 * width)
+        self.of_formula = Linear(hypers.composition_width, width)
+        self.gate = Linear(hypers.composition_width, 2 * width)
         self.loops = Loops(hypers)
         self.normal_atoms, self.normal_bonds = nn.LayerNorm(width), nn.LayerNorm(hypers.edge_width)
         self.normal_state = nn.LayerNorm(width)
         self.pool_atoms = Set2Set(width, hypers.pooling_steps)
         self.pool_bonds = Set2Set(hypers.edge_width, hypers.pooling_steps)
         self.crystal = nn.Sequential(
-            nn.Linear(3 * width + 2 * hypers.edge_width, 2 * hypers.embedding),
+            Linear(3 * width + 2 * hypers.edge_width, 2 * hypers.embedding),
             nn.SELU(),
-            nn.Linear(2 * hypers.embedding, hypers.embedding),
+            Linear(2 * hypers.embedding, hypers.embedding),
             nn.SELU(),
         )
         self.parts = CompetingParts(hypers) if hypers.routing == "competition" else PartCapsules(hypers)
         self.objects = ObjectCapsules(hypers)
-        self.elements = nn.Linear(POSE + hypers.part_features, NUM_ELEMENTS) if hypers.reconstruction else None
+        self.elements = Linear(POSE + hypers.part_features, NUM_ELEMENTS) if hypers.reconstruction else None
         self.readouts = nn.ModuleDict(
             {name: CapsuleReadout(PROPERTIES[name], hypers, name == TWO_STAGES) for name in names}
         )

@@ -5,7 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from voigt.models.linear import linear
 from voigt.models.sen.segments import Orbits
+
+
+class Cell(nn.LSTMCell):
+    """`torch.nn.LSTMCell` written out, since `torch.func` does not know its kernel."""
+
+    def forward(self, given: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        """(n, inputs) and two of (n, width) -> two of (n, width)."""
+        hidden, memory = state
+        gates = linear(given, self.weight_ih, self.bias_ih) + linear(hidden, self.weight_hh, self.bias_hh)
+        entering, forgetting, new, leaving = gates.chunk(4, dim=1)
+        memory = forgetting.sigmoid() * memory + entering.sigmoid() * new.tanh()
+        return leaving.sigmoid() * memory.tanh(), memory
 
 
 class Set2Set(nn.Module):
@@ -14,7 +27,7 @@ class Set2Set(nn.Module):
     def __init__(self, width: int, steps: int) -> None:
         super().__init__()
         self.width, self.steps = width, steps
-        self.cell = nn.LSTMCell(2 * width, width)
+        self.cell = Cell(2 * width, width)
 
     def forward(self, rows: Tensor, orbits: Orbits) -> tuple[Tensor, tuple[Tensor, ...]]:
         """(n_orbits, width) -> (n_crystals, 2 width), and per step the weights of the orbits (n_orbits,)."""

@@ -1,4 +1,4 @@
-"""Where pieces of work are computed: processes of this machine, or Ray Data."""
+"""Where pieces of work are computed: processes of this machine, or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -12,5 +12,4 @@ if TYPE_CHECKING:
 
 __all__ = ["run_local", "run_ray"]
 
-# Two processes of Ray import the mailbox alone: they start quickly and stay small.
 __getattr__ = lazy_names(__name__, {"run_local": "local", "run_ray": "ray"})

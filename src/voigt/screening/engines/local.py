@@ -18,6 +18,7 @@ from typing import ParamSpec, Protocol, TypeVar
 import torch
 
 from voigt.errors import DomainError
+from voigt.memory import keep_freed_memory
 from voigt.notes import Failure
 from voigt.screening.compute import compute, crashed
 from voigt.screening.job import Job, stages_of
@@ -191,6 +192,7 @@ def processes(count: int) -> Iterator[Submit]:
 
 def _start_process(lifeline: Connection) -> None:
     """One thread, since there are many processes."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     threading.Thread(target=_follow, args=(lifeline,), daemon=True).start()
 

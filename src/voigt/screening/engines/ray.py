@@ -1,18 +1,15 @@
-"""The engine of a cluster: Ray Data computes what the process that reads and writes hands to it.
+"""The engine of a cluster: actors of Ray compute what the process that reads and writes hands to them.
 
-Ray Data wants a source that its own workers read, whereas a collection is a stream in one process: what is still to be
-done depends on what is stored, and archives, databases and OPTIMADE cannot be read from the middle. So the stream is
-the source:
+    this process --call--> actor, up to `workers` of them --answer--> this process
 
-    this process --put--> Mailbox (actor) --take--> read task (generator) --> map_batches(_Computer) --> this process
+This process holds back pieces so that no more than `AHEAD` are with each worker: the collection is read as fast as it
+is computed, and a worker that dies, or is lost with its node, takes only these along. Another starts in its place,
+wherever the cluster has room, and pieces are given only to workers that have loaded the models. So a cluster that
+shrinks goes on with those that are left, and one that grows is used as it grows. Ray Data, which Ray has for such work,
+does not: its actors come back as often as they die and keep what was given to them, for ever if no node has room.
 
-Each piece of work is a block of one row. This process holds back pieces so that no more than `AHEAD` for each worker
-are under way, whatever Ray's own back-pressure allows: the collection is read as fast as it is computed, and the
-object store holds some megabytes. The i-th block is piece i however often the read task starts again, so that Ray's
-recovery of lost nodes and objects holds.
-
-A piece that kills its worker is given again to the one that Ray starts in its place. That one finds in the mailbox that
-the piece was begun before and hands it back; it comes in smaller pieces, down to the crystal that kills.
+A worker computes in the order in which it was given pieces: the first that is not answered is the one that may have
+killed it. That one comes again in smaller pieces, down to the crystal that kills; the others come as they are.
 
 On a cluster the same release of Voigt must be installed on every node, with the models: `--model FILE` must be a path
 that all of them see. The collection and the store are seen by this process alone.
@@ -20,48 +17,31 @@ that all of them see. The collection and the store are seen by this process alon
 
 from __future__ import annotations
 
-import logging
 import math
-import os
 import pickle
-import re
-import signal
-import socket
-import sys
-import threading
 import traceback
-import warnings
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import replace
-from itertools import chain, count
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
-from uuid import uuid4
+from typing import Any
 
 import torch
 
 from voigt import __version__
 from voigt.errors import DomainError, VoigtError
+from voigt.memory import keep_freed_memory
 from voigt.models.checkpoint import available_models
 from voigt.screening.engines.local import killed, limited, patience
-from voigt.screening.engines.mailbox import find_mailbox, read_pieces, row, start_mailbox
-from voigt.screening.job import Job
+from voigt.screening.engines.ray_cluster import cluster, quiet, reason
+from voigt.screening.job import Job, stages_of
 from voigt.screening.store.rows import Outcome
 from voigt.structures import Input
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-AHEAD = 3  # pieces under way for each worker: one in work, one waiting at the worker, one on the way
-ANSWER = 20.0  # seconds until a cluster must answer
-STORE_BYTES = 256 * 2**20  # object store of a local cluster; Ray's default is a third of the memory
-
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_BACKEND_LOG_LEVEL": "fatal"}
-"""Nothing is reported to anybody; Ray's C++ does not write to the terminal, what matters comes as exceptions."""
-
-_ERROR = re.compile(r"[\w.]*(Error|Exception)\b.*:")
+AHEAD = 2  # pieces with each worker: one in work, one waiting
+STARTS = 3  # workers that may die one after the other before they have loaded the models
 
 Piece = Sequence[Input]
 
@@ -95,55 +75,153 @@ def run_ray(work: Iterator[list[Input]], job: Job, workers: int, address: str | 
     from ray.exceptions import RayError
 
     try:
-        with _quiet(), _cluster(address, workers):
-            name = f"voigt-{uuid4().hex}"
-            with start_mailbox(name) as mailbox, closing(_answers(name, _anywhere(job), workers)) as answers:
-                yield from _exchange(chain([first], work), job, AHEAD * workers, mailbox, answers)
+        with quiet(), cluster(address, workers), _started(_anywhere(job), workers) as pool:
+            yield from _exchange(chain([first], work), job, pool)
     except RayError as error:
         raise DomainError(
-            f"the Ray cluster broke down ({_reason(error)}); is Voigt {__version__} installed on all its nodes? "
+            f"the Ray cluster broke down ({reason(error)}); is Voigt {__version__} installed on all its nodes? "
             "What is stored stays, the same command goes on"
         ) from error
 
 
-def _exchange(
-    work: Iterator[Piece], job: Job, room: int, mailbox: Any, answers: Iterator[Mapping[str, Any]]
-) -> Generator[Outcome]:
+@dataclass(frozen=True)
+class _Task:
+    """A piece, and how many workers died over it."""
+
+    piece: Piece
+    deaths: int = 0
+
+
+@dataclass(eq=False)
+class _Worker:
+    """An actor, which is replaced when it dies.
+
+    Attributes
+    ----------
+    start
+        Gives an actor, and the reference to its first answer: that it has loaded the models.
+    actor
+        The present one.
+    answers
+        References to its answers to come, in order.
+    tasks
+        What it was given, in the same order.
+    loaded
+        Whether its first answer has come.
+    starts
+        Actors since one had loaded the models.
+    """
+
+    start: Callable[[], tuple[Any, Any]]
+    actor: Any = None
+    answers: deque[Any] = field(default_factory=deque)
+    tasks: deque[_Task] = field(default_factory=deque)
+    loaded: bool = False
+    starts: int = 0
+
+    def restart(self) -> list[_Task]:
+        """Start another actor; what the one before did not answer."""
+        self.stop()
+        unanswered = list(self.tasks)
+        self.actor, first = self.start()
+        self.answers, self.tasks = deque([first]), deque()
+        self.loaded = False
+        self.starts += 1
+        return unanswered
+
+    def give(self, task: _Task) -> None:
+        self.tasks.append(task)
+        self.answers.append(self.actor.compute.remote(pickle.dumps(task.piece, protocol=5)))
+
+    def stop(self) -> None:
+        import ray
+
+        if self.actor is not None:
+            ray.kill(self.actor)
+
+
+@contextmanager
+def _started(job: Job, workers: int) -> Iterator[list[_Worker]]:
+    """Workers; those for which the cluster has no room now start when it has."""
+    import ray
+
+    actor: Any = ray.remote(_Computer)
+    actor = actor.options(num_cpus=1, num_gpus=int(job.device.startswith("cuda")))
+    data = pickle.dumps(job)
+
+    def start() -> tuple[Any, Any]:
+        computer = actor.remote()
+        return computer, computer.load.remote(data, __version__)
+
+    pool = [_Worker(start) for _ in range(workers)]
+    try:
+        for worker in pool:
+            worker.restart()
+        yield pool
+    finally:
+        for worker in pool:
+            worker.stop()
+
+
+def _exchange(work: Iterator[Piece], job: Job, pool: Sequence[_Worker]) -> Generator[Outcome]:
     """Hand out pieces as long as there is room, and take the answers."""
-    under_way: dict[int, Piece] = {}
-    suspects: list[Piece] = []
-    numbers = count()
+    import ray
+    from ray.exceptions import RayError, RayTaskError
 
-    def feed() -> None:
-        while len(under_way) < room:
-            piece = suspects.pop() if suspects else next(work, None)
-            if piece is None:
-                break
-            number = next(numbers)
-            under_way[number] = piece
-            # A machine that is lost takes crystals along that are not to blame: a single one may try again.
-            attempts = 2 if len(piece) == 1 else 1
-            mailbox.put.remote(number, pickle.dumps(piece, protocol=5), attempts)
-        if not under_way:
-            mailbox.close.remote()
+    again: list[_Task] = []
+    fresh = (_Task(piece) for piece in work)
 
-    feed()
-    for block in answers:
-        for number, data in zip(block["number"], block["answer"], strict=True):
-            piece = under_way.pop(int(number), None)
-            if piece is None:  # lost and computed again by Ray, although it had arrived
-                continue
-            mailbox.forget.remote(int(number))
-            answer = pickle.loads(data)
-            if isinstance(answer, Exception):
-                raise answer
-            if answer is not None:
-                yield answer
-            elif len(piece) == 1:
-                yield killed(piece[0], job)
-            else:
-                suspects += _smaller(piece)
-        feed()
+    def feed(worker: _Worker) -> None:
+        while len(worker.tasks) < AHEAD:
+            task = again.pop() if again else next(fresh, None)
+            if task is None:
+                return
+            worker.give(task)
+
+    while True:
+        for worker in pool:
+            if worker.loaded:
+                feed(worker)
+        if not again and not any(worker.tasks for worker in pool):
+            again += islice(fresh, 1)
+            if not again:
+                return
+        next_answers = {worker.answers[0]: worker for worker in pool if worker.answers}
+        (answered, *_), _ = ray.wait(list(next_answers))
+        worker = next_answers[answered]
+        try:
+            answer = pickle.loads(ray.get(answered))
+        except RayTaskError:  # it lives and cannot do what it is asked: another release, say
+            raise
+        except RayError:
+            if worker.starts == STARTS:
+                raise
+            tasks, culprit = _after_death(worker.restart())
+            again += tasks
+            if culprit is not None:
+                yield killed(culprit, job)
+            continue
+        if isinstance(answer, Exception):
+            raise answer
+        worker.answers.popleft()
+        if worker.loaded:
+            worker.tasks.popleft()
+            yield answer
+        else:
+            worker.loaded, worker.starts = True, 0
+
+
+def _after_death(unanswered: Sequence[_Task]) -> tuple[list[_Task], Input | None]:
+    """What is to be computed again after the death of a worker, and the crystal to blame for it."""
+    if not unanswered:
+        return [], None
+    suspect, *others = unanswered
+    if len(suspect.piece) > 1:
+        return [*others, *(_Task(piece) for piece in _smaller(suspect.piece))], None
+    if suspect.deaths:
+        return others, suspect.piece[0]
+    # A node that is lost takes crystals along that are not to blame: each may try again.
+    return [*others, replace(suspect, deaths=1)], None
 
 
 def _smaller(piece: Piece) -> Iterator[Piece]:
@@ -153,55 +231,41 @@ def _smaller(piece: Piece) -> Iterator[Piece]:
 
 
 class _Computer:
-    """A worker of Ray Data: the models are loaded with the first piece and stay."""
+    """What runs in a worker; answers are pickles of what is to be given or raised."""
 
-    def __init__(self, mailbox: str, job: Job, release: str) -> None:
-        self._mailbox = find_mailbox(mailbox)
-        self._job = job
-        self._release = release
+    def __init__(self) -> None:
+        keep_freed_memory()
         torch.set_num_threads(1)
+        self._job: Job
 
-    def __call__(self, block: pa.Table) -> pa.Table:
-        number, piece = block["number"][0].as_py(), block["piece"][0].as_py()
-        return row(number, "answer", self._answer(number, piece))
+    def load(self, job: bytes, release: str) -> bytes:
+        """Load the models of a job, if this is the release that gives it."""
 
-    def _answer(self, number: int, data: bytes) -> bytes:
-        """A pickled outcome; the error that ended it; None for a piece that was begun before."""
-        import ray
+        def load() -> None:
+            if release != __version__:
+                differ = f"the Ray cluster runs Voigt {__version__} and this is {release}"
+                raise DomainError(f"{differ}; install the same release on all its nodes")
+            self._job = pickle.loads(job)
+            stages_of(self._job)
 
-        if not data or not ray.get(self._mailbox.begin.remote(number)):
-            return pickle.dumps(None)
-        if self._release != __version__:
-            differ = f"the Ray cluster runs Voigt {__version__} and this is {self._release}"
-            return pickle.dumps(DomainError(f"{differ}; install the same release on all its nodes"))
-        try:
+        return _told(load)
+
+    def compute(self, data: bytes) -> bytes:
+        def compute() -> Outcome:
             piece = pickle.loads(data)
-            return pickle.dumps(limited(piece, self._job, patience(piece)), protocol=5)
-        except VoigtError as error:
-            return pickle.dumps(error)
-        except Exception as error:  # a defect: shown where it can be seen, with its traceback
-            return pickle.dumps(RuntimeError(f"{error!r} in a worker of Ray\n{traceback.format_exc()}"))
+            return limited(piece, self._job, patience(piece))
+
+        return _told(compute)
 
 
-def _answers(mailbox: str, job: Job, workers: int) -> Generator[Mapping[str, Any]]:
-    """Blocks with "number" and "answer", each as soon as it is there."""
-    import ray.data
-
-    gpus = int(job.device.startswith("cuda"))
-    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call, unused-ignore]
-    there = int(resources.get("GPU" if gpus else "CPU", 0))
-    # By default actors come back as often as they die, and their work is given to them again.
-    answers: ray.data.Dataset = read_pieces(mailbox).map_batches(
-        _Computer,
-        fn_constructor_args=(mailbox, job, __version__),
-        batch_size=1,
-        batch_format="pyarrow",
-        zero_copy_batch=True,
-        compute=ray.data.ActorPoolStrategy(min_size=max(1, min(workers, there)), max_size=workers),
-        num_cpus=1,
-        num_gpus=gpus,
-    )
-    yield from answers.iter_batches(batch_size=None, prefetch_batches=0)
+def _told(call: Callable[[], object]) -> bytes:
+    """A pickle of what a call returns or raises."""
+    try:
+        return pickle.dumps(call(), protocol=5)
+    except VoigtError as error:
+        return pickle.dumps(error)
+    except Exception as error:  # a defect: shown where it can be seen, with its traceback
+        return pickle.dumps(RuntimeError(f"{error!r} in a worker of Ray\n{traceback.format_exc()}"))
 
 
 def _anywhere(job: Job) -> Job:
@@ -210,122 +274,3 @@ def _anywhere(job: Job) -> Job:
     if model is not None and model not in available_models():
         model = str(Path(model).absolute())
     return replace(job, model=model, device="cuda" if job.device.startswith("cuda") else job.device)
-
-
-@contextmanager
-def _cluster(address: str | None, workers: int) -> Iterator[None]:
-    """A connection to Ray; what is opened here is closed here."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    if address is not None:
-        _check_reachable(address)
-    on_sigterm = signal.getsignal(signal.SIGTERM)  # Ray puts another in its place
-    try:
-        _connect(address, workers)
-        yield
-    finally:
-        ray.shutdown()
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, on_sigterm)
-
-
-def _connect(address: str | None, workers: int) -> None:
-    import ray
-    from ray.exceptions import RayError
-
-    local: dict[str, Any] = {"num_cpus": workers, "object_store_memory": STORE_BYTES, "include_dashboard": False}
-    try:
-        with _environment(QUIET), _no_stderr():
-            ray.init(
-                address=address or "local",  # None would be the cluster of RAY_ADDRESS
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                **(local if address is None else {}),
-            )
-    except (RayError, ConnectionError, RuntimeError, ValueError, OSError) as error:
-        if address is None:
-            raise DomainError(f"no Ray can be started here ({_reason(error)}); go on without --engine ray") from error
-        raise DomainError(
-            f"no Ray cluster at --address {address} ({_reason(error)}); start one with 'ray start --head', or set "
-            "RAY_AUTH_MODE=token if it wants a token"
-        ) from error
-
-
-def _reason(error: Exception) -> str:
-    """The line of Ray's message that says most: the last error of a traceback, else the first line."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    errors = [line for line in lines if _ERROR.match(line)]
-    return (errors[-1:] or lines[:1] or [type(error).__name__])[0].rstrip(".")
-
-
-def _check_reachable(address: str) -> None:
-    """Ray itself would wait for minutes."""
-    place = urlsplit(address if "://" in address else f"//{address}")
-    try:
-        if place.hostname is not None and place.port is not None:
-            socket.create_connection((place.hostname, place.port), timeout=ANSWER).close()
-    except (OSError, ValueError) as error:
-        raise DomainError(
-            f"no Ray cluster at --address {address} ({error}); start one with 'ray start --head' and give its HOST:PORT"
-        ) from error
-
-
-@contextmanager
-def _environment(wanted: Mapping[str, str]) -> Iterator[None]:
-    """Variables that the user has not set."""
-    missing = {name: value for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(missing)
-    try:
-        yield
-    finally:
-        for name in missing:
-            os.environ.pop(name, None)
-
-
-@contextmanager
-def _no_stderr() -> Iterator[None]:
-    """Ray's C++ says there which level of its messages was chosen."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(before, 2)
-        os.close(before)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No bars and no messages of Ray, which go to its log files all the same."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="ray")
-        import ray.data
-
-        context = ray.data.DataContext.get_current()
-        changes: list[tuple[Any, str, Any]] = [
-            (context, "enable_progress_bars", False),
-            (context, "print_on_execution_start", False),
-            (context, "target_max_block_size", 1),  # bytes: every row is a block of its own, none waits for others
-            # Ray tells standard output of every worker that dies, and has no switch for it.
-            (ray._private.worker, "_worker_logs_enabled", False),
-        ]
-        changes = [change for change in changes if hasattr(change[0], change[1])]
-        consoles = [handler for handler in logging.getLogger("ray.data").handlers if handler.name == "console"]
-        levels = [handler.level for handler in consoles]
-        before = [(owner, name, getattr(owner, name)) for owner, name, _ in changes]
-        try:
-            for owner, name, value in changes:
-                setattr(owner, name, value)
-            for handler in consoles:
-                handler.setLevel(logging.CRITICAL + 1)
-            yield
-        finally:
-            for owner, name, value in before:
-                setattr(owner, name, value)
-            for handler, level in zip(consoles, levels, strict=True):
-                handler.setLevel(level)

@@ -55,12 +55,14 @@ class Collection:
     count: int | None
     _entries: Callable[[], Iterator[Entry]] = field(repr=False, compare=False)
 
-    def structures(self) -> Iterator[Input]:
+    def structures(self, known: Callable[[str], bool] | None = None) -> Iterator[Input]:
         """All structures, broken ones as failures; the ids of the others are all different.
+
+        Sound structures whose id is `known` are left out, which saves much of the work.
 
         Raises InputError: a server of OPTIMADE fails on the way.
         """
-        return settled(self._entries(), places=False)
+        return settled(self._entries(), False, known)
 
 
 def open_collection(text: str, patience: Patience | None = None) -> Collection:

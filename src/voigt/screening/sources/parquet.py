@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from voigt.errors import InputError
 from voigt.structures.inputs import ID_KEYS, Input, id_in
-from voigt.structures.intake import Entry
+from voigt.structures.intake import Entry, Unread
 from voigt.structures.readers.failures import attempt, unreadable
 from voigt.structures.rows import LABEL, atoms_from_row
 from voigt.text import printable
@@ -60,11 +60,15 @@ def parquet_entries(path: Path, name: str) -> Iterator[Entry]:
 
     Ids are those of the first column of id, mp_id, material_id, mbid with a value, else `name`:row.
     """
-    for row, structure in enumerate(_rows(path)):
-        yield replace(structure, source=str(path), index=row), f"{name}:{row}"
+    for row, entry in enumerate(_rows(path)):
+        yield Unread(entry.id, partial(_placed, entry, str(path), row)), f"{name}:{row}"
 
 
-def _rows(path: Path) -> Iterator[Input]:
+def _placed(entry: Unread, source: str, index: int) -> Input:
+    return replace(entry.read(), source=source, index=index)
+
+
+def _rows(path: Path) -> Iterator[Unread]:
     import pyarrow
     from pyarrow import parquet
 
@@ -75,9 +79,9 @@ def _rows(path: Path) -> Iterator[Input]:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
                 yield from _structures(batch)
     except InputError as error:
-        yield unreadable(str(error))
+        yield Unread("", partial(unreadable, str(error)))
     except (OSError, pyarrow.ArrowException):
-        yield unreadable(f"{path} {_UNREADABLE}")
+        yield Unread("", partial(unreadable, f"{path} {_UNREADABLE}"))
 
 
 def _columns(path: Path, schema: Any) -> list[str]:
@@ -107,14 +111,16 @@ def _columns(path: Path, schema: Any) -> list[str]:
     return [*_LISTS, *scalars]
 
 
-def _structures(batch: Any) -> Iterator[Input]:
+def _structures(batch: Any) -> Iterator[Unread]:
     numbers, cell, frac = (_lists(batch.column(name)) for name in _LISTS)
     names = batch.schema.names[len(_LISTS) :]
     columns = [batch.column(name).to_pylist() for name in names]
     for row in range(batch.num_rows):
         values = ((name, column[row]) for name, column in zip(names, columns, strict=True))
         info = {name: value for name, value in values if value is not None and value == value}
-        yield attempt(partial(atoms_from_row, numbers[row], cell[row], frac[row], info), LABEL, id_in(info, _NAMES))
+        identity = id_in(info, _NAMES)
+        build = partial(atoms_from_row, numbers[row], cell[row], frac[row], info)
+        yield Unread(identity, partial(attempt, build, LABEL, identity))
 
 
 def _lists(column: Any) -> _Lists:

@@ -23,8 +23,12 @@ CRYSTALS = 50_000
 """Of a part that is put together, at most."""
 BYTES = 1 << 29
 """Of the parts that go into one, at most: large cells fill a part with fewer crystals."""
+LARGE = CRYSTALS // 2
+"""From here on a part stays as it is: writing it again for each small one that it could still take would be a waste."""
 MANY = 64
 """Small parts from which on a screening puts them together at its end."""
+ROUND = 390
+"""And from which on it does so while it runs, so that one that is killed is opened quickly: 390 * 128 fill one file."""
 
 
 def compact(folder: str | Path) -> tuple[int, int]:
@@ -81,6 +85,8 @@ def _groups(parts: Sequence[Path]) -> Iterator[list[Path]]:
         except (OSError, pa.ArrowException):  # damaged: no part of a group
             many = CRYSTALS
         bulk = path.stat().st_size
+        if many >= LARGE:
+            many = CRYSTALS
         if group and (rows + many > CRYSTALS or size + bulk > BYTES):
             if len(group) > 1:
                 yield group

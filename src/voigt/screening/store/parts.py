@@ -226,7 +226,8 @@ def _reading(part: Path) -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise InputError(f"no such part of a screening: {part}; screen the collection again") from error
+        remedy = "if a screening writes there now ask again, else screen the collection again"
+        raise InputError(f"no such part of a screening: {part}; {remedy}") from error
     except (OSError, ValueError, pa.ArrowException) as error:
         reason = f" ({plain_reason(error)})" if type(error) is ValueError else ""
         raise InputError(f"{part} is not a readable part of a screening{reason}; screen again to replace it") from error

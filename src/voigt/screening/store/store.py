@@ -113,6 +113,11 @@ class Store:
         if time.monotonic() - self._saved_at > SECONDS:
             self.save()
 
+    def has_result(self, identity: str) -> bool:
+        """Whether the crystal of this id is done, and did not fail."""
+        place = self.done.place(input_key(identity, "", 0, True))
+        return place is not None and not self.done.entries.failed[place]
+
     def withdraw(self, lost: Mask) -> None:
         """Forget failures whose inputs have changed or are gone: (n,) in the order of `done.entries`.
 
@@ -280,12 +285,12 @@ def _row_key(row: Mapping[str, Any]) -> bytes:
 
 def sweep(folder: Path) -> None:
     """Remove what a kill left behind: files half written, failures whose part never came."""
-    left = [*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")]
-    left += superseded(folder / "parts")
-    left += sorted(set(named_parts(folder / "failed")) - set(failed_parts(folder)))
-    left += sorted({*(folder / "index").glob("*")} - {index_of(path) for path in part_files(folder / "parts")})
+    left = {*folder.glob(f".{MANIFEST}.*"), *folder.glob(".failed.csv.*"), *folder.glob("*/.part-*")}
+    left.update(superseded(folder / "parts"))
+    left.update(set(named_parts(folder / "failed")) - set(failed_parts(folder)))
+    left.update({*(folder / "index").glob("*")} - {index_of(path) for path in part_files(folder / "parts")})
     try:
-        for path in left:
+        for path in sorted(left):
             path.unlink()
     except OSError as error:
         raise OutputError(f"cannot remove {path}: {error.strerror or error}; choose another folder") from error

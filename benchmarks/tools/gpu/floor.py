@@ -1,0 +1,155 @@
+"""How long equivariant message passing takes at least: operations over peak arithmetic, bytes over peak bandwidth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from voigt.graphs import CrystalBatch
+from voigt.models.equivariant.frames import coupling_terms
+from voigt.models.equivariant.hypers import TrunkHypers
+from voigt.models.equivariant.layers import SelfProduct
+from voigt.models.equivariant.paths import NUM_ROWS, coupling_paths
+
+TURNED = 1 + 9 + 9 + 25
+"""Entries of the 12 x 12 axes of an edge that are not zero."""
+INDICES = 4
+"""Sender and receiver of an edge, eight bytes each, counted in numbers of four bytes."""
+
+
+class Peaks(NamedTuple):
+    """Of a device, from its data sheet: bytes per second of its memory, operations per second in single precision
+    without tensor cores."""
+
+    name: str
+    bandwidth: float
+    arithmetic: float
+
+
+DEVICES = (
+    Peaks("H200", 4.8e12, 67e12),
+    Peaks("H100 PCIe", 2.0e12, 51e12),
+    Peaks("H100 NVL", 3.9e12, 60e12),
+    Peaks("H100", 3.35e12, 67e12),
+    Peaks("A100", 2.039e12, 19.5e12),
+)
+"""A name that is part of another comes after it."""
+SXM = DEVICES[3]
+
+
+def peaks(device_name: str) -> Peaks:
+    """Of a device by the name that CUDA gives it; those of an H100 SXM if it is not known.
+
+    Examples
+    --------
+    >>> peaks("NVIDIA H100 80GB HBM3").bandwidth
+    3350000000000.0
+    """
+    return next((one for one in DEVICES if one.name in device_name), SXM)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one pass over a batch.
+
+    Attributes
+    ----------
+    operations
+        Additions and multiplications.
+    bytes
+        Between the chip and its memory: each array of the method as it is, written once and read once by every kernel
+        that needs it. Features of atoms that many edges read count once: they fit the cache.
+    least
+        The same if nothing but positions, features and their sums went through memory.
+    """
+
+    operations: float
+    bytes: float
+    least: float
+
+    def seconds(self, device: Peaks) -> float:
+        """The larger of both."""
+        return max(self.operations / device.arithmetic, self.bytes / device.bandwidth)
+
+    def least_seconds(self, device: Peaks) -> float:
+        """The larger of both with the least traffic."""
+        return max(self.operations / device.arithmetic, self.least / device.bandwidth)
+
+
+@lru_cache
+def square_rows() -> int:
+    """Components of all couplings of the tensor square."""
+    return int(SelfProduct(1).coupling.shape[0])
+
+
+@lru_cache
+def couplings(hypers: TrunkHypers) -> tuple[int, int, int]:
+    """Strengths of an edge and channel, how many of them come from scalar edge features, and products with them."""
+    paths = coupling_paths(hypers.paths == "published")
+    shared = hypers.weights == "shared"
+    terms = coupling_terms(paths, 1, 1.0, not shared).terms
+    scalar = sum(path.edge == "0e" for path in paths) if shared else 0
+    return 1 + max(term.strength for term in terms), scalar, sum(term.width for term in terms)
+
+
+def message_passing(hypers: TrunkHypers, batch: CrystalBatch, training: bool) -> Cost:
+    """Cost of all blocks of a network, of the forward pass or of forward and backward together.
+
+    The backward pass makes the strengths once more instead of keeping them. Embedding and readouts are left out.
+    """
+    f, n, h = hypers.channels, hypers.num_radial, hypers.hidden
+    edges, atoms, orbits = len(batch.edge_source), len(batch.numbers), len(batch.representative)
+    strengths, scalar, products = couplings(hypers)
+    # Operations for an edge.
+    if hypers.weights == "shared":
+        make, activations = 2 * f * (n + scalar * f + (strengths - scalar) * n), f
+    else:
+        make, activations = 2 * h * (n + strengths * f), h
+    turn, couple, add = 2 * TURNED * f, 2 * products * f, NUM_ROWS * f
+    # Forward: turn in and out. Backward: the gradient in and out, and the sender once more for the strengths.
+    edge = 4 * make + 5 * turn + 3 * couple + 2 * add if training else make + 2 * turn + couple + add
+    # Operations for a receiver.
+    node = 2 * NUM_ROWS * f * f + 2 * NUM_ROWS * f
+    moved = 4 * NUM_ROWS * f  # sums and residual read, update and features written
+    if hypers.self_product:
+        pairs = NUM_ROWS * (NUM_ROWS + 1) // 2
+        node += 2 * NUM_ROWS * f * f + pairs * f + 2 * square_rows() * (pairs + 1) * f
+        moved += 2 * (pairs + square_rows() + NUM_ROWS) * f
+    if hypers.update == "gated":
+        node += 8 * f * f
+    ends = 2 * f * h * (atoms + orbits) if hypers.weights == "pair" else 0
+    times = 3 if training else 1  # a linear map costs twice as much backward as forward
+    operations = edges * edge + times * (orbits * node + ends)
+    # Numbers for an edge. Strengths: written, read; backward written and read again, and their gradient written and
+    # read by the products that give those of weights and of activations.
+    passes = 2 if training else 1
+    stored = (7 if training else 2) * strengths * f
+    through = passes * (TURNED + INDICES + n + 2 * activations)
+    features = passes * NUM_ROWS * f * (atoms + orbits)
+    if training:
+        features += NUM_ROWS * f * atoms  # backward the features themselves are read too
+        through += n + activations  # and the activations by the products for the gradient of weights
+    numbers = edges * (stored + through) + features + times * orbits * moved
+    least = edges * passes * (3 + INDICES) + features
+    blocks = hypers.interactions
+    return Cost(blocks * operations, 4.0 * blocks * numbers, 4.0 * blocks * least)
+
+
+def tensor_product(hypers: TrunkHypers, batch: CrystalBatch, training: bool) -> Cost:
+    """Cost of the tensor product of one block with weights of each edge that are given, of channels as `hypers` says.
+
+    With `training` the gradients of features and weights too.
+    """
+    f, edges = hypers.channels, len(batch.edge_source)
+    atoms, orbits = len(batch.numbers), len(batch.representative)
+    strengths, _, products = couplings(hypers)
+    turn, couple, add = 2 * TURNED * f, 2 * products * f, NUM_ROWS * f
+    edge = 5 * turn + 3 * couple + 2 * add if training else 2 * turn + couple + add
+    # Weights are read; backward read again, and their gradient is written.
+    stored = (3 if training else 1) * strengths * f
+    ends = (2 if training else 1) * NUM_ROWS * f * (atoms + orbits) + (NUM_ROWS * f * atoms if training else 0)
+    passes = 2 if training else 1
+    numbers = edges * (stored + passes * (TURNED + INDICES)) + ends
+    least = edges * (stored + passes * (3 + INDICES)) + ends
+    return Cost(edges * edge, 4.0 * numbers, 4.0 * least)

@@ -1,0 +1,112 @@
+"""Linear maps, on a CPU by the quicker of the two libraries that torch brings.
+
+torch multiplies single-precision matrices on the CPU with MKL, which leaves half of the AVX-512 units of other makers'
+processors idle. oneDNN, which torch carries too, does not: `python -m benchmarks.speed.linear` compares them.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+FEWEST_PRODUCTS = 2**19
+"""Products of numbers from which on oneDNN makes up for the ten microseconds of its call."""
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The map x W^T + b, as `torch.nn.functional.linear`, whose results it gives up to rounding.
+
+    Parameters
+    ----------
+    x
+        (..., k)
+    weight
+        (outputs, k).
+    bias
+        (outputs,)
+
+    Returns
+    -------
+    (..., outputs)
+
+    Examples
+    --------
+    >>> linear(torch.ones(2, 3), torch.eye(3)).shape
+    torch.Size([2, 3])
+    """
+    if x.numel() * len(weight) < FEWEST_PRODUCTS or not _serves(x, weight):
+        return nn.functional.linear(x, weight, bias)
+    if torch.is_grad_enabled() and any(one is not None and one.requires_grad for one in (x, weight, bias)):
+        return cast(Tensor, _Linear.apply(x, weight, bias))  # type: ignore[no-untyped-call]
+    return _product(x, weight, bias)
+
+
+def transformed() -> bool:
+    """Whether a transformation of `torch.func` runs what is computed now."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` that computes with `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., in_features) -> (..., out_features)."""
+        return linear(x, self.weight, self.bias)
+
+
+class _Linear(torch.autograd.Function):
+    """Gradients are linear maps too, and go the same way."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        return _product(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        rows = gradient.reshape(-1, gradient.shape[-1])
+        of_x = linear(gradient, weight.T) if ctx.needs_input_grad[0] else None
+        of_weight = linear(x.reshape(-1, x.shape[-1]).T, rows.T).T if ctx.needs_input_grad[1] else None
+        return of_x, of_weight, rows.sum(0) if ctx.needs_input_grad[2] else None
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    rows = _dense(x.reshape(-1, x.shape[-1]))
+    result: Tensor = torch.ops.mkldnn._linear_pointwise(rows, _dense(weight), bias, "none", [], "")
+    return result.view(*x.shape[:-1], len(weight))
+
+
+def _dense(matrix: Tensor) -> Tensor:
+    """The matrix, or a copy if neither its rows nor its columns lie one after the other: oneDNN is slow on these."""
+    return matrix if matrix.is_contiguous() or matrix.T.is_contiguous() else matrix.contiguous()
+
+
+def _serves(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN can be asked: for plain single-precision tensors of a CPU with AVX-512."""
+    return (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.compiler.is_compiling()
+        and not torch.is_autocast_enabled("cpu")
+        and not transformed()  # its products know no vmap
+        and _agrees()
+    )
+
+
+@functools.lru_cache
+@torch.no_grad()
+def _agrees() -> bool:
+    """Whether this build of torch and this processor have it, and it gives what MKL gives."""
+    if "AVX512" not in torch.backends.cpu.get_cpu_capability() or not torch.backends.mkldnn.is_available():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (torch.randn(shape, generator=generator) for shape in ((7, 3, 48), (48, 96), (96,)))
+    try:
+        found = _product(x[:, 1:], weight.T, bias)
+    except Exception:  # an operator of torch that is not documented: without it there is the other library
+        return False
+    return bool(torch.allclose(found, nn.functional.linear(x[:, 1:], weight.T, bias), rtol=1e-4, atol=1e-4))
