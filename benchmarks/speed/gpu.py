@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from benchmarks.tools.gpu.measuring import Section, run_sections
 from benchmarks.tools.gpu.networks import against_e3nn, other_kernels, presets
-from benchmarks.tools.gpu.predictions import agreement, end_to_end, memory
+from benchmarks.tools.gpu.predictions import agreement, end_to_end, ensembles, memory
 from benchmarks.tools.gpu.profiles import profile
 from benchmarks.tools.gpu.training import steps_of_methods
 
@@ -38,6 +38,7 @@ def sections(device: torch.device, quick: bool, crystals: int, compiled: bool) -
         "agreement": (40.0, partial(agreement, device, quick)),
         "presets": (120.0 if compiled else 40.0, partial(presets, device, quick, compiled)),
         "end to end": (90.0, partial(end_to_end, device, quick, crystals)),
+        "ensembles": (40.0, partial(ensembles, device, quick)),
         "training": (60.0, partial(steps_of_methods, device, quick)),
         "e3nn": (80.0, partial(against_e3nn, device, quick)),
         "profile": (30.0, partial(profile, device, quick)),

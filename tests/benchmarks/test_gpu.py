@@ -16,7 +16,7 @@ import torch
 from ase.build import bulk
 from benchmarks.speed import gpu
 from benchmarks.tools.gpu import networks, tensor_products
-from benchmarks.tools.gpu.floor import TURNED, couplings, message_passing, peaks, tensor_product
+from benchmarks.tools.gpu.floor import SENT_BY_SCALARS, TURNED, block, couplings, peaks, tensor_product
 from benchmarks.tools.gpu.measuring import Table, run_sections
 from benchmarks.tools.gpu.profiles import shares
 from benchmarks.tools.reference import copy_weights
@@ -98,13 +98,16 @@ def test_peaks_are_those_of_the_data_sheets(name: str, bandwidth: float) -> None
 def test_turns_and_products_are_counted() -> None:
     """Against the axes themselves, and against e3nn's symbols along the pole, where one harmonic is left."""
     vectors = torch.randn(50, 3, generator=torch.Generator().manual_seed(0))
-    assert int((EdgeFrames()(vectors).abs().amax(dim=0) > 0).sum()) == TURNED
+    entries = EdgeFrames()(vectors).abs().amax(dim=0) > 0
+    assert int(entries.sum()) == TURNED
+    assert int(entries[:3].sum()) == SENT_BY_SCALARS  # rows 0e, 1o, 2e along the edge, see the first block below
     degree = {"0e": 0, "1o": 1, "1e": 1, "2e": 2}
     paths = coupling_paths(published=True)
     symbols = [o3.wigner_3j(degree[p.node], degree[p.edge], degree[p.out])[:, degree[p.edge]] for p in paths]
     products = sum(int((symbol.abs() > 1e-6).sum()) for symbol in symbols)
     scalar = sum(path.edge == "0e" for path in paths)
     assert couplings(preset("bm2")) == (len(paths), scalar, products)
+    assert couplings(preset("bm2"), scalars=True) == (3, 1, 3)  # 0e x 0e, 1o, 2e
 
 
 def test_operations_of_the_strengths_are_those_of_the_matrix_products() -> None:
@@ -118,7 +121,7 @@ def test_operations_of_the_strengths_are_those_of_the_matrix_products() -> None:
             interaction.contracted_weights(torch.rand(len(batch.edge_source), hypers.num_radial), 0.28)
         counted.append(counter.get_total_flops())
     made = [
-        message_passing(hypers, b, False).operations - tensor_product(hypers, b, False).operations
+        block(hypers, b, False, False).operations - tensor_product(hypers, b, False).operations
         for b in (small, large)
     ]
     nodes = 24 * 32 * (32 + 1)  # of each atom: linear maps of 12 rows, and two additions

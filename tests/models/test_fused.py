@@ -14,7 +14,6 @@ from types import ModuleType
 
 import pytest
 import torch
-from benchmarks.tools.traffic import traffic
 from tests.conftest import REPOSITORY
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -189,20 +188,6 @@ def test_devices_whose_kernels_fail_are_found(fused: ModuleType, monkeypatch: py
     right = fused.fused_messages
     monkeypatch.setattr(fused, "fused_messages", lambda *given: right(*given) * 1.01)
     assert not agrees(torch.device(DEVICE))
-
-
-@pytest.mark.parametrize("gradients", [False, True])
-def test_traffic_is_the_size_of_what_the_kernels_are_given(fused: ModuleType, gradients: bool) -> None:
-    case = Case(GRAPHS["isolated atoms"], 8, torch.float32, couplings(mixed=True))
-    once = [fused.turns(case.frames), case.strengths, case.atoms, case.gradient]
-    if gradients:
-        once += [*fused.leaving_edges(case.source, case.target, case.count), case.strengths, case.atoms]
-    else:
-        once += [case.source, fused.entering_edges(case.target, case.count)]
-    size, operations = traffic(case.terms, len(case.source), case.count, 8, gradients=gradients)
-    assert size == sum(tensor.nbytes for tensor in once)
-    # To and fro by 44 entries each, and 30 products with strengths; backward one turn and 30 products more.
-    assert operations == 2 * 6 * 8 * ((3 * 44 + 2 * 30) if gradients else (2 * 44 + 30))
 
 
 SCRIPT = """

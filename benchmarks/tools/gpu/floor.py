@@ -14,6 +14,8 @@ from voigt.models.equivariant.paths import NUM_ROWS, coupling_paths
 
 TURNED = 1 + 9 + 9 + 25
 """Entries of the 12 x 12 axes of an edge that are not zero."""
+SENT_BY_SCALARS = 1 + 3 + 5
+"""Of them those of the rows that messages of scalars have: along the edge, of 0e, 1o and 2e."""
 INDICES = 4
 """Sender and receiver of an edge, eight bytes each, counted in numbers of four bytes."""
 
@@ -68,6 +70,9 @@ class Cost:
     bytes: float
     least: float
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.operations + other.operations, self.bytes + other.bytes, self.least + other.least)
+
     def seconds(self, device: Peaks) -> float:
         """The larger of both."""
         return max(self.operations / device.arithmetic, self.bytes / device.bandwidth)
@@ -84,31 +89,45 @@ def square_rows() -> int:
 
 
 @lru_cache
-def couplings(hypers: TrunkHypers) -> tuple[int, int, int]:
-    """Strengths of an edge and channel, how many of them come from scalar edge features, and products with them."""
+def couplings(hypers: TrunkHypers, scalars: bool = False) -> tuple[int, int, int]:
+    """Strengths of an edge and channel, how many of them come from scalar edge features, and products with them;
+    `scalars`: of those that read scalars."""
     paths = coupling_paths(hypers.paths == "published")
     shared = hypers.weights == "shared"
-    terms = coupling_terms(paths, 1, 1.0, not shared).terms
-    scalar = sum(path.edge == "0e" for path in paths) if shared else 0
-    return 1 + max(term.strength for term in terms), scalar, sum(term.width for term in terms)
+    terms = [term for term in coupling_terms(paths, 1, 1.0, not shared).terms if not scalars or term.into == 0]
+    read = [path for path in paths if not scalars or path.node == "0e"]
+    scalar = sum(path.edge == "0e" for path in read) if shared else 0
+    return len({term.strength for term in terms}), scalar, sum(term.width for term in terms)
 
 
 def message_passing(hypers: TrunkHypers, batch: CrystalBatch, training: bool) -> Cost:
     """Cost of all blocks of a network, of the forward pass or of forward and backward together.
 
-    The backward pass makes the strengths once more instead of keeping them. Embedding and readouts are left out.
+    The first block finds scalars alone. Embedding and readouts are left out.
     """
+    cost = block(hypers, batch, training, scalars=True)
+    for _ in range(hypers.interactions - 1):
+        cost += block(hypers, batch, training, scalars=False)
+    return cost
+
+
+def block(hypers: TrunkHypers, batch: CrystalBatch, training: bool, scalars: bool) -> Cost:
+    """Cost of one block; the backward pass makes the strengths once more instead of keeping them."""
     f, n, h = hypers.channels, hypers.num_radial, hypers.hidden
     edges, atoms, orbits = len(batch.edge_source), len(batch.numbers), len(batch.representative)
-    strengths, scalar, products = couplings(hypers)
+    strengths, scalar, products = couplings(hypers, scalars)
+    # Entries of a turn of what is read, and of what is sent on; rows that are read.
+    turned_in, turned_out, rows = (0, SENT_BY_SCALARS, 1) if scalars else (TURNED, TURNED, NUM_ROWS)
     # Operations for an edge.
     if hypers.weights == "shared":
         make, activations = 2 * f * (n + scalar * f + (strengths - scalar) * n), f
     else:
         make, activations = 2 * h * (n + strengths * f), h
-    turn, couple, add = 2 * TURNED * f, 2 * products * f, NUM_ROWS * f
+    turn_in, turn_out, couple, add = 2 * turned_in * f, 2 * turned_out * f, 2 * products * f, NUM_ROWS * f
     # Forward: turn in and out. Backward: the gradient in and out, and the sender once more for the strengths.
-    edge = 4 * make + 5 * turn + 3 * couple + 2 * add if training else make + 2 * turn + couple + add
+    edge = make + turn_in + turn_out + couple + add
+    if training:
+        edge += 3 * make + 2 * turn_in + turn_out + 2 * couple + rows * f
     # Operations for a receiver.
     node = 2 * NUM_ROWS * f * f + 2 * NUM_ROWS * f
     moved = 4 * NUM_ROWS * f  # sums and residual read, update and features written
@@ -125,15 +144,14 @@ def message_passing(hypers: TrunkHypers, batch: CrystalBatch, training: bool) ->
     # read by the products that give those of weights and of activations.
     passes = 2 if training else 1
     stored = (7 if training else 2) * strengths * f
-    through = passes * (TURNED + INDICES + n + 2 * activations)
-    features = passes * NUM_ROWS * f * (atoms + orbits)
+    through = passes * (max(turned_in, turned_out) + INDICES + n + 2 * activations)
+    features = passes * f * (rows * atoms + NUM_ROWS * orbits)
     if training:
-        features += NUM_ROWS * f * atoms  # backward the features themselves are read too
+        features += rows * f * atoms  # backward the features themselves are read too
         through += n + activations  # and the activations by the products for the gradient of weights
     numbers = edges * (stored + through) + features + times * orbits * moved
     least = edges * passes * (3 + INDICES) + features
-    blocks = hypers.interactions
-    return Cost(blocks * operations, 4.0 * blocks * numbers, 4.0 * blocks * least)
+    return Cost(operations, 4.0 * numbers, 4.0 * least)
 
 
 def tensor_product(hypers: TrunkHypers, batch: CrystalBatch, training: bool) -> Cost:

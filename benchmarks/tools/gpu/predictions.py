@@ -8,23 +8,33 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import ase
 import ase.io
 import numpy as np
 import torch
 from benchmarks.tools.gpu.crystals import mixed_crystals
-from benchmarks.tools.gpu.measuring import Table, ms, reason, release, synchronized, wait
-from benchmarks.tools.timing import resident
+from benchmarks.tools.gpu.measuring import Table, in_turn, ms, reason, release, synchronized, wait
+from benchmarks.tools.timing import resident, without_grad
 
+from voigt.graphs import collate
+from voigt.graphs.padding import bounded_elements
+from voigt.models.captured import Captured, Pass, record_on_cuda
+from voigt.models.ensemble import in_one_pass, one_by_one
+from voigt.models.network import functional_rows
 from voigt.prediction import Clock, Prediction, Settings
+from voigt.prediction.pipeline import Prepared, prepare
 from voigt.prediction.plan import Plan, choose_models
 from voigt.prediction.stream import predict_planned
 from voigt.structures import read
 from voigt.writers import write_predictions
 
 MODELS = ("born", "elastic", "piezo", "scalars")
+FORMS = ("one by one", "one pass", "replayed")
 STAGES = ("symmetry", "graph", "network", "corrections")
 COMMAND = "from voigt.cli.main import run; run()"
 SMALL_BATCH = 5_000
@@ -162,6 +172,31 @@ def commands(source: Path, folder: Path, device: torch.device, count: int, cores
         problem = "" if done.returncode in (0, 1) else f"exit code {done.returncode}: {done.stderr.strip()[-160:]}"
         rows.append([name, f"not measured: {problem}" if problem else f"{seconds:.2f}"])
     return Table("`voigt predict FILE -o OUT.parquet`, start included", ["", "s"], rows)
+
+
+def ensembles(device: torch.device, quick: bool) -> Iterator[Table]:
+    """Networks of a model one after the other, in one pass, and replayed, for a few crystals."""
+    rows = []
+    for name in MODELS[1:2] if quick else MODELS:
+        model = plan_for(name, device).shares[0].model
+        candidates: dict[str, Pass] = {"one by one": one_by_one(model.members)}
+        if len(model.members) > 1:
+            candidates["one pass"] = in_one_pass(model.members)
+        if device.type == "cuda":
+            candidates["replayed"] = Captured(candidates.get("one pass", candidates["one by one"]), record_on_cuda)
+        for count in (1, 2) if quick else (1, 16, 128):
+            prepared = [prepare(model, entry, Settings(allow_unseen=True)) for entry in read(mixed_crystals(count))]
+            batch = collate([entry.graph for entry in prepared if isinstance(entry, Prepared)])
+            row = functional_rows(batch, model.hypers.functionals)
+            there = replace(bounded_elements(batch), functional_row=row).to(device)
+            calls = {kind: without_grad(partial(run, there)) for kind, run in candidates.items()}
+            seconds = in_turn(calls, device, 1 if quick else 10)
+            cells = [ms(seconds[kind], digits=2) if kind in seconds else "-" for kind in FORMS]
+            # A recording that could not be made leaves all to the plain form.
+            if "replayed" in candidates and cast(Captured, candidates["replayed"]).failed:
+                cells[-1] = "not measured: could not be recorded"
+            rows.append([name, f"{len(model.members)}", f"{count}", *cells])
+    yield Table("Networks of a model, ms for a batch", ["model", "networks", "crystals", *FORMS], rows)
 
 
 def memory(device: torch.device, quick: bool) -> Iterator[Table]:
