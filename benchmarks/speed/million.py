@@ -160,10 +160,10 @@ def named(store: Path, kind: str) -> list[Path]:
     return [folder / name for name in sorted(names) if name.startswith("part-") and name.endswith(".parquet")]
 
 
-def memory(group: int) -> list[float]:
-    """Resident memory of every process of a group, MiB; what they share counts in each."""
-    page = resource.getpagesize() / 2**20
-    found = []
+def processes(group: int) -> dict[int, tuple[float, float]]:
+    """Resident memory (MiB; what several share counts in each) and processor time (s) of every process of a group."""
+    page, tick = resource.getpagesize() / 2**20, 1.0 / os.sysconf("SC_CLK_TCK")
+    found = {}
     for entry in os.listdir("/proc"):
         if entry.isdecimal():
             try:
@@ -171,14 +171,8 @@ def memory(group: int) -> list[float]:
             except OSError:  # it has ended
                 continue
             if int(fields[2]) == group:
-                found.append(int(fields[21]) * page)
+                found[int(entry)] = (int(fields[21]) * page, (int(fields[11]) + int(fields[12])) * tick)
     return found
-
-
-def children_seconds() -> float:
-    """Processor time of all processes that were waited for."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 def live(files: Files, extra: Sequence[str], kill: Kill | None, every: float) -> Session:
@@ -189,7 +183,8 @@ def live(files: Files, extra: Sequence[str], kill: Kill | None, every: float) ->
     before = done = stored.look()
     older = set(named(files.store, "parts"))
     spoken = files.log.stat().st_size if files.log.exists() else 0
-    cpu, start = children_seconds(), time.time()
+    start = time.time()
+    cpu: dict[int, float] = {}
     opened = first = last = start_mib = peak = 0.0
     most_parts, killed = len(older), False
     with files.log.open("ab") as log, files.samples.open("a", newline="") as stream:
@@ -206,7 +201,9 @@ def live(files: Files, extra: Sequence[str], kill: Kill | None, every: float) ->
             seconds = time.time() - start
             now = stored.look()  # while parts are put together some may be missed
             most_parts = max(most_parts, len(named(files.store, "parts")))
-            each = memory(process.pid)
+            found = processes(process.pid)
+            each = [mib for mib, _ in found.values()]
+            cpu.update({pid: used for pid, (_, used) in found.items()})
             peak = max(peak, sum(each))
             if not opened and before and b"going on" in files.log.read_bytes()[spoken:]:
                 opened = seconds
@@ -227,15 +224,15 @@ def live(files: Files, extra: Sequence[str], kill: Kill | None, every: float) ->
     files.running.unlink()
     if not killed and process.returncode not in (0, 1):
         raise SystemExit(f"voigt screen ended with {process.returncode}, see {files.log}")
-    found = named(files.store, "parts")
     if killed:
-        last = max([path.stat().st_mtime - start for path in found if path not in older], default=0.0)
+        new = [path for path in named(files.store, "parts") if path not in older]
+        last = max([path.stat().st_mtime - start for path in new], default=0.0)
     return Session(
         before=before,
         after=stored.look(),
         killed=killed,
         seconds=seconds,
-        cpu=children_seconds() - cpu,
+        cpu=sum(cpu.values()),
         opened=opened,
         first=first,
         last=last,
@@ -255,7 +252,7 @@ def end_left(files: Files) -> None:
     words = Path(f"/proc/{group}/cmdline")
     if words.exists() and str(files.store).encode() in words.read_bytes():
         os.killpg(group, signal.SIGKILL)
-        while memory(group):
+        while processes(group):
             time.sleep(0.1)
     files.running.unlink()
 

@@ -11,7 +11,7 @@ from tests import crystals
 from torch import Tensor
 
 from voigt.graphs import AxesOptions, CrystalBatch, build_graph, collate
-from voigt.graphs.padding import ELEMENTS, bounded_elements, padded, rounded
+from voigt.graphs.padding import ELEMENTS, STEPS, bounded_elements, padded, rounded
 from voigt.structures.symmetry import find_symmetry
 
 CUTOFF = 4.0
@@ -44,19 +44,26 @@ def sizes(batch: CrystalBatch) -> tuple[int, ...]:
 
 
 def test_sizes_grow_by_at_most_a_fourth() -> None:
-    found = [rounded(size) for size in range(1, 100_000)]
+    found = [rounded(size, STEPS) for size in range(1, 100_000)]
     assert found == sorted(found)
     for size, result in enumerate(found, start=1):
         assert result >= size
         assert result <= 1.25 * size or size < 4
-    assert all(rounded(result) == result for result in set(found))
-    assert rounded(0) == rounded(1) == 4
+    assert all(rounded(result, STEPS) == result for result in set(found))
+    assert rounded(0, STEPS) == rounded(1, STEPS) == 4
+
+
+def test_powers_of_two() -> None:
+    for size in range(1, 5000):
+        result = rounded(size)
+        assert size <= result < 2 * size or result == size == 1
+        assert result.bit_count() == 1
 
 
 def test_few_sizes_occur() -> None:
     """Four between one power of two and the next."""
     for power in range(3, 20):
-        assert len({rounded(size) for size in range(2**power + 1, 2 ** (power + 1) + 1)}) == 4
+        assert len({rounded(size, STEPS) for size in range(2**power + 1, 2 ** (power + 1) + 1)}) == 4
 
 
 @pytest.mark.parametrize("reduced", [False, True])
@@ -65,7 +72,9 @@ def test_padded_batches_are_batches(names: list[str], reduced: bool) -> None:
     """All that `collate` promises: networks rely on it."""
     batch = batch_of(names, reduced)
     filled = padded(batch)
-    assert all(size == rounded(size) for size in sizes(filled))
+    *counts, edges = sizes(filled)
+    assert all(size == rounded(size) for size in counts)
+    assert edges == rounded(edges, STEPS)
     assert all(new > old for new, old in zip(sizes(filled), sizes(batch), strict=True))
     count, atoms, orbits, _ = sizes(filled)
     ranges = {"atom_crystal": count, "orbit_crystal": count, "representative": atoms, "orbit": orbits}

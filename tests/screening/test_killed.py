@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from benchmarks.speed.million import Files, Kill, faults, kills_of, lived, run
+from benchmarks.speed.million import Files, Kill, faults, kills_of, lived, peaks, run
 from benchmarks.tools.made_crystals import fails, name_of, number_of, volumes, write_crystals
 from tests.screening import screenings
 from tests.screening.screenings import check, ended, forked, salts, unseen
@@ -128,3 +128,12 @@ def test_faults_are_found(screened: Files, tmp_path: Path) -> None:
     store = copied("failure")
     next((store / "failed").glob("part-*.parquet")).unlink()
     assert faults(store, CRYSTALS) == ["1 failures are missing"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
+def test_memory_does_not_grow_with_the_crystals(tmp_path: Path, workers: int) -> None:
+    """In no process; too few parts to be put together, which takes memory of its own."""
+    run(tmp_path, 8_000, [], ("--workers", str(workers)), 0.1)
+    first, half, all_of_it = peaks(Files(tmp_path), 8_000)
+    assert 100 < first <= half <= all_of_it < half + 15 * workers

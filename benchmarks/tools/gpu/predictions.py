@@ -183,7 +183,7 @@ def ensembles(device: torch.device, quick: bool) -> Iterator[Table]:
         if len(model.members) > 1:
             candidates["one pass"] = in_one_pass(model.members)
         if device.type == "cuda":
-            candidates["replayed"] = Captured(candidates.get("one pass", candidates["one by one"]), record_on_cuda)
+            candidates["replayed"] = Captured(candidates.get("one pass", candidates["one by one"]), record_on_cuda())
         for count in (1, 2) if quick else (1, 16, 128):
             prepared = [prepare(model, entry, Settings(allow_unseen=True)) for entry in read(mixed_crystals(count))]
             batch = collate([entry.graph for entry in prepared if isinstance(entry, Prepared)])

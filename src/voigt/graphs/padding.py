@@ -10,25 +10,28 @@ from torch import Tensor
 from voigt.graphs.batch import CrystalBatch
 
 STEPS = 4
-"""Sizes between one power of two and the next: at most a fourth is idle."""
+"""Numbers of edges between one power of two and the next: at most a fourth is idle. Edges are nearly all of the work;
+crystals, atoms and orbits are filled up to powers of two, so that sizes come again soon."""
 ELEMENTS = 8
 """Multiples of it bound how many elements a crystal has."""
 IDLE_NEIGHBORS = 64
 """Idle edges of an idle orbit, about: whoever sums the edges of a receiver one by one must not wait for these."""
 
 
-def rounded(size: int) -> int:
-    """The next size up of a few: 4, 5, 6, 7, 8, 10, 12, 14, 16, 20 ...
+def rounded(size: int, steps: int = 1) -> int:
+    """The next power of two, or with `steps` above one (a power of two) the next of so many sizes between two of them.
 
     Examples
     --------
     >>> [rounded(size) for size in (1, 5, 9, 1000)]
+    [1, 8, 16, 1024]
+    >>> [rounded(size, 4) for size in (1, 5, 9, 1000)]
     [4, 5, 10, 1024]
     """
     step = 1
-    while STEPS * 2 * step <= size:
+    while steps * 2 * step <= size:
         step *= 2
-    return max(-(-size // step), STEPS) * step
+    return max(-(-size // step), steps) * step
 
 
 def padded(batch: CrystalBatch) -> CrystalBatch:
@@ -46,7 +49,7 @@ def padded(batch: CrystalBatch) -> CrystalBatch:
         raise ValueError("batches with canonical axes or labels are not padded")
     atoms, orbits = len(batch.numbers), len(batch.representative)
     crystals = rounded(batch.num_crystals + 1) - batch.num_crystals
-    more_edges = rounded(len(batch.edge_source) + 1) - len(batch.edge_source)
+    more_edges = rounded(len(batch.edge_source) + 1, STEPS) - len(batch.edge_source)
     more_orbits = rounded(orbits + max(crystals, more_edges // IDLE_NEIGHBORS)) - orbits
     more_atoms = rounded(atoms + crystals) - atoms
     like, index = batch.cell, batch.numbers

@@ -24,8 +24,8 @@ Record = Callable[[Callable[[], Members]], tuple[Members, Callable[[], None]]]
 
 LARGEST = 65_536
 """Edges of a batch; larger ones keep a device busy, whoever starts its kernels."""
-RECORDINGS = 16
-"""Sizes that are kept; each holds its tensors on the device."""
+RECORDINGS = 64
+"""Sizes that are kept. Each holds the tensors of a batch on the device; those of the networks lie in one place."""
 
 
 @dataclass
@@ -53,7 +53,8 @@ class Captured:
 
     def __init__(self, run: Pass, record: Record) -> None:
         self.run, self.record = run, record
-        self.recordings: OrderedDict[tuple[Any, ...], _Recording | None] = OrderedDict()
+        self.recordings: OrderedDict[tuple[Any, ...], _Recording] = OrderedDict()
+        self.seen: set[tuple[Any, ...]] = set()
         self.failed = False
 
     def __call__(self, batch: CrystalBatch) -> Members:
@@ -65,16 +66,24 @@ class Captured:
         recording = self.recordings.get(size)
         if recording is None:
             outputs = self.run(batch)
-            self.recordings[size] = self._recorded(filled, outputs, batch) if size in self.recordings else None
-            self.recordings.move_to_end(size)
-            while len(self.recordings) > RECORDINGS:
-                self.recordings.popitem(last=False)
+            if size in self.seen:
+                self._keep(size, self._recorded(filled, outputs, batch))
+            self.seen.add(size)
             return outputs
         self.recordings.move_to_end(size)
         for name, value in _tensors(filled).items():
             getattr(recording.batch, name).copy_(value)
         recording.replay()
         return _without_padding(recording.outputs, batch)
+
+    def _keep(self, size: tuple[Any, ...], recording: _Recording | None) -> None:
+        if recording is None:
+            self.failed = True
+            self.recordings.clear()
+            return
+        self.recordings[size] = recording
+        if len(self.recordings) > RECORDINGS:
+            self.recordings.popitem(last=False)
 
     def _recorded(self, filled: CrystalBatch, expected: Members, batch: CrystalBatch) -> _Recording | None:
         fields: dict[str, Any] = {name: value.clone() for name, value in _tensors(filled).items()}
@@ -84,20 +93,24 @@ class Captured:
             replay()
             found = _without_padding(outputs, batch)
         except RuntimeError:  # whatever of the networks, of torch or of the driver cannot be recorded
-            self.failed = True
             return None
-        if not _close(found, expected):
-            self.failed = True
-            return None
-        return _Recording(own, outputs, replay)
+        return _Recording(own, outputs, replay) if _close(found, expected) else None
 
 
-def record_on_cuda(run: Callable[[], Members]) -> tuple[Members, Callable[[], None]]:
-    """A CUDA graph of a function that has run on tensors of the same sizes before."""
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = run()
-    return outputs, graph.replay
+def record_on_cuda() -> Record:
+    """Makes CUDA graphs of functions that have run on tensors of the same sizes before.
+
+    All share their memory, since one is replayed at a time and its outputs are copied before the next.
+    """
+    pool = torch.cuda.graph_pool_handle()
+
+    def record(run: Callable[[], Members]) -> tuple[Members, Callable[[], None]]:
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            outputs = run()
+        return outputs, graph.replay
+
+    return record
 
 
 def _tensors(batch: CrystalBatch) -> dict[str, Tensor]:
@@ -121,8 +134,12 @@ def _without_padding(outputs: Members, batch: CrystalBatch) -> Members:
 def _close(found: Members, expected: Members) -> bool:
     """Whether both are the same but for the order of sums."""
     return all(
-        bool(torch.allclose(value, other[name], rtol=1e-3, atol=1e-3 * float(other[name].abs().max()), equal_nan=True))
+        bool(torch.allclose(value, other[name], rtol=1e-3, atol=1e-3 * _largest(other[name]), equal_nan=True))
         for one, two in zip(found, expected, strict=True)
         for values, other in zip(one, two, strict=True)
         for name, value in values.items()
     )
+
+
+def _largest(values: Tensor) -> float:
+    return float(values.abs().nan_to_num(posinf=0.0).max()) if values.numel() else 0.0

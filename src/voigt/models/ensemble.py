@@ -28,7 +28,7 @@ def outputs_of(model: LoadedModel, batch: CrystalBatch) -> Members:
         return one_by_one(model.members)(batch.to(device))
     if device not in model.passes:
         run = one_by_one if len(model.members) == 1 else in_one_pass
-        model.passes[device] = Captured(run(model.members), record_on_cuda)
+        model.passes[device] = Captured(run(model.members), record_on_cuda())
     rows = functional_rows(batch, model.hypers.functionals)
     return model.passes[device](replace(bounded_elements(batch), functional_row=rows).to(device))
 

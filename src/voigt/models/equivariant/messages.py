@@ -26,6 +26,8 @@ T = TypeVar("T")
 
 CHUNK_NUMBERS = 2**15
 """Edges x channels that a CPU handles at a time: enough that calls cost little, few enough for its cache."""
+ROWS = 64
+"""Chunks of more edges are multiples of it, which matrix products like."""
 
 
 class Factor(NamedTuple):
@@ -131,7 +133,11 @@ def summed_messages(
 def _chunks(edges: Edges, channels: int) -> list[slice]:
     """All edges at once on a device, which is quicker the more it is given."""
     count = len(edges.source)
-    size = max(CHUNK_NUMBERS // channels, 1) if edges.source.device.type == "cpu" else max(count, 1)
+    if edges.source.device.type == "cpu":
+        size = max(CHUNK_NUMBERS // channels, 1)
+        size -= size % ROWS if size > ROWS else 0
+    else:
+        size = max(count, 1)
     return [slice(first, first + size) for first in range(0, count, size)]
 
 
