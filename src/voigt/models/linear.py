@@ -16,11 +16,9 @@ from voigt.graphs.padding import rounded
 
 FEWEST_PRODUCTS = 2**19
 """Products of numbers from which on oneDNN makes up for the ten microseconds of its call."""
-MANY_PRODUCTS = 2**27
-"""Products from which on it makes up for the 0.3 ms in which it writes code for a number of rows that is new to it;
-fewer are done for one of few numbers of rows."""
 STEPS = 8
-"""Numbers of rows between two powers of two: a sixteenth of the rows is idle on average."""
+"""Numbers of rows between two powers of two. oneDNN takes 0.3 ms to write code for a number of rows that is new to it,
+and a megabyte to keep it: so rows are filled up to one of few numbers, a sixteenth of them idle on average."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -84,7 +82,7 @@ class _Linear(torch.autograd.Function):
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     rows = x.reshape(-1, x.shape[-1])
     count = len(rows)
-    if x.numel() * len(weight) < MANY_PRODUCTS and (more := rounded(count, STEPS) - count):
+    if more := rounded(count, STEPS) - count:
         rows = nn.functional.pad(rows, (0, 0, 0, more))
     result: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(rows), _dense(weight), bias, "none", [], "")
     return result[:count].view(*x.shape[:-1], len(weight))
