@@ -37,6 +37,7 @@ from voigt.prediction.result import Settings
 from voigt.screening.job import Job
 from voigt.screening.screen import Listener, Resources, screen_collection
 from voigt.screening.sources import open_collection
+from voigt.structures import InputStructure, read
 from voigt.writers.markdown import table
 
 KINDS = ("reading", "graphs", "networks", "rows", "writing")
@@ -146,8 +147,9 @@ def neighbors(atoms: list[ase.Atoms], name: str) -> None:
     model = choose_models(None, settings).shares[0].model
     cutoff = model.hypers.cutoff
     few = atoms[:100]
+    structures = [entry for entry in read(few) if isinstance(entry, InputStructure)]
     calls = {
-        "graph of a screening": lambda: [prepare(model, entry, "", settings) for entry in few],
+        "graph of a screening": lambda: [prepare(model, entry, settings) for entry in structures],
         "of it the neighbor list": lambda: [neighbor_list(entry, cutoff) for entry in few],
         "ASE's neighbor list": lambda: [ase.neighborlist.neighbor_list("ijD", entry, cutoff) for entry in few],
     }
