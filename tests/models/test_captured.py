@@ -130,11 +130,11 @@ def test_once_as_it_is_then_recorded_then_replayed(graphs: list[CrystalGraph]) -
     passes, batch = Captured(run, recorder), known(graphs[:2])
     plain, filled = len(batch.numbers), len(padded(batch).numbers)
     expected = run(batch)
-    counts = [(1, 0, 0), (4, 1, 1), (5, 1, 2), (6, 1, 3)]  # recorded: as it is, while recording, and to compare
+    counts = [(1, 0, 0), (5, 1, 1), (6, 1, 2), (7, 1, 3)]  # recorded: as it is, before, while recording, to compare
     for runs, recorded, replayed in counts:
         assert_same(passes(batch), expected)
         assert (len(run.atoms) - 1, recorder.recorded, recorder.replayed) == (runs, recorded, replayed)
-    assert run.atoms[1:] == [plain, plain, filled, filled, filled, filled]
+    assert run.atoms[1:] == [plain, plain, *[filled] * 5]
 
 
 def test_batches_of_other_sizes_share_a_recording() -> None:

@@ -40,8 +40,8 @@ class _Recording:
 class Captured:
     """Outputs of networks, recorded for sizes that come again.
 
-    The first batch of a size is computed as it is, the second one is recorded, and what the recording gives is compared
-    with what was computed. If that fails, or the device cannot record, all is computed as it is from then on.
+    The first batch of a size is computed as it is, the second one is recorded too, and what the recording gives is
+    compared with what was computed. If that fails, or the device cannot record, all is computed as it is from then on.
 
     Parameters
     ----------
@@ -89,6 +89,7 @@ class Captured:
         fields: dict[str, Any] = {name: value.clone() for name, value in _tensors(filled).items()}
         own = replace(filled, **fields)
         try:
+            self.run(own)  # libraries choose and load their kernels for these sizes, which a recording may not
             outputs, replay = self.record(lambda: self.run(own))
             replay()
             found = _without_padding(outputs, batch)
