@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
+from tests.conftest import REPOSITORY
 from torch import Tensor, nn
 
 from voigt.models import linear as room
-from voigt.models.linear import FEWEST_PRODUCTS, Linear, linear
+from voigt.models.linear import FEWEST_PRODUCTS, Linear, linear, summed_products
 
 reference = nn.functional.linear
 
@@ -73,7 +78,7 @@ def test_values_are_those_of_torch(operand: str, weight: str, biased: bool, aske
 @pytest.mark.parametrize("shape", [(1, 1024), (1024,), (1, 1, 1024), (2**19, 1)], ids=str)
 def test_odd_shapes(shape: tuple[int, ...], asked: list[tuple[int, ...]]) -> None:
     """One row, no rows but a vector, one column."""
-    x, weight, bias = random(*shape), random(600, shape[-1], seed=1)[: 600 if shape[-1] > 1 else 3], random(600, seed=2)
+    x, weight, bias = random(*shape), random(608, shape[-1], seed=1)[: 608 if shape[-1] > 1 else 3], random(608, seed=2)
     close(linear(x, weight, bias[: len(weight)]), reference(x, weight, bias[: len(weight)]))
     assert asked == [shape]
 
@@ -258,3 +263,50 @@ def test_the_layer_is_torchs_with_the_same_weights(asked: list[tuple[int, ...]])
     without = Linear(48, 64, bias=False)
     without.load_state_dict({"weight": usual.weight})
     close(without(x), reference(x, usual.weight))
+
+
+SIZES = """
+import torch
+from voigt.memory import keep_freed_memory
+from voigt.models.linear import linear, summed_products
+
+torch.set_num_threads(1)
+keep_freed_memory()
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmRSS"))
+
+def work(size):
+    x = torch.ones(size, 64)
+    linear(x, torch.ones(64, 64))
+    summed_products(x, x)
+
+for k in range(40):  # few numbers of rows lie in between
+    work(20_000 + 300 * k)
+before = resident()
+for k in range(200):
+    work(20_007 + 59 * k)
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not room._agrees(), reason="this processor or build of torch has no oneDNN for AVX-512")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="resident memory is read from Linux's /proc")
+def test_sizes_that_never_come_again_take_no_memory() -> None:
+    """oneDNN keeps megabytes for every size of a product: before rows were filled up, a gigabyte here."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", SIZES], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+    )
+    assert float(done.stdout) < 100  # MiB
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 8, 9, 100, 4097])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_sums_of_products_are_those_of_a_matrix_product(count: int, dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(count)
+    x, y = (torch.randn(count, size, generator=generator, dtype=torch.float64) for size in (48, 96))
+    found, expected = summed_products(x.to(dtype), y.to(dtype)), x.T @ y
+    tolerance = (1e-5 if dtype == torch.float32 else 1e-12) * max(float(expected.abs().max()), 1.0)
+    torch.testing.assert_close(found.double(), expected, rtol=0, atol=tolerance)

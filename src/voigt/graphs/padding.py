@@ -28,10 +28,27 @@ def rounded(size: int, steps: int = 1) -> int:
     >>> [rounded(size, 4) for size in (1, 5, 9, 1000)]
     [4, 5, 10, 1024]
     """
+    step = _step(size, steps)
+    return max(-(-size // step), steps) * step
+
+
+def rounded_down(size: int, steps: int = 1) -> int:
+    """The largest of the same sizes that is not above `size`; smaller than `steps` all sizes count.
+
+    Examples
+    --------
+    >>> [rounded_down(size, 4) for size in (1, 5, 9, 1000)]
+    [1, 5, 8, 896]
+    """
+    step = _step(size, steps)
+    return size // step * step
+
+
+def _step(size: int, steps: int) -> int:
     step = 1
     while steps * 2 * step <= size:
         step *= 2
-    return max(-(-size // step), steps) * step
+    return step
 
 
 def padded(batch: CrystalBatch) -> CrystalBatch:

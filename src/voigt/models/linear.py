@@ -12,13 +12,14 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from voigt.graphs.padding import rounded
+from voigt.graphs.padding import rounded, rounded_down
 
 FEWEST_PRODUCTS = 2**19
 """Products of numbers from which on oneDNN makes up for the ten microseconds of its call."""
-STEPS = 8
-"""Numbers of rows between two powers of two. oneDNN takes 0.3 ms to write code for a number of rows that is new to it,
-and a megabyte to keep it: so rows are filled up to one of few numbers, a sixteenth of them idle on average."""
+STEPS, FINE_STEPS = 8, 32
+"""Sizes between two powers of two that oneDNN is given: of rows, and of what belongs to a network. It takes 0.3 ms to
+write code for a size that is new to it, and keeps megabytes for each of the last thousand: so rows are filled up to one
+of few numbers, a sixteenth of them idle on average, and other sizes must be few by themselves."""
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -49,6 +50,29 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     return _product(x, weight, bias)
 
 
+def summed_products(x: Tensor, y: Tensor) -> Tensor:
+    """Sum over rows of products of all numbers of two matrices, x^T y: the gradient of a linear map's weight.
+
+    Parameters
+    ----------
+    x, y
+        (n, k) and (n, outputs).
+
+    Returns
+    -------
+    (k, outputs)
+
+    Examples
+    --------
+    >>> summed_products(torch.ones(3, 2), torch.ones(3, 4)).tolist()
+    [[3.0, 3.0, 3.0, 3.0], [3.0, 3.0, 3.0, 3.0]]
+    """
+    count = len(x)
+    most = rounded_down(count, STEPS)  # of few numbers, see STEPS
+    total = linear(x[:most].T, y[:most].T)
+    return total if most == count else total + x[most:].T @ y[most:]
+
+
 def transformed() -> bool:
     """Whether a transformation of `torch.func` runs what is computed now."""
     return torch._C._functorch.peek_interpreter_stack() is not None
@@ -75,7 +99,7 @@ class _Linear(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         rows = gradient.reshape(-1, gradient.shape[-1])
         of_x = linear(gradient, weight.T) if ctx.needs_input_grad[0] else None
-        of_weight = linear(x.reshape(-1, x.shape[-1]).T, rows.T).T if ctx.needs_input_grad[1] else None
+        of_weight = summed_products(x.reshape(-1, x.shape[-1]), rows).T if ctx.needs_input_grad[1] else None
         return of_x, of_weight, rows.sum(0) if ctx.needs_input_grad[2] else None
 
 
@@ -86,6 +110,11 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         rows = nn.functional.pad(rows, (0, 0, 0, more))
     result: Tensor = torch.ops.mkldnn._linear_pointwise(_dense(rows), _dense(weight), bias, "none", [], "")
     return result[:count].view(*x.shape[:-1], len(weight))
+
+
+@functools.lru_cache
+def _is_one_of_few(size: int) -> bool:
+    return rounded_down(size, FINE_STEPS) == size
 
 
 def _dense(matrix: Tensor) -> Tensor:
@@ -100,6 +129,8 @@ def _serves(x: Tensor, weight: Tensor) -> bool:
         and x.dtype == weight.dtype == torch.float32
         and not torch.compiler.is_compiling()
         and not torch.is_autocast_enabled("cpu")
+        and _is_one_of_few(x.shape[-1])
+        and _is_one_of_few(len(weight))
         and not transformed()  # its products know no vmap
         and _agrees()
     )

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from voigt.graphs.padding import rounded
 from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS
-from voigt.models.linear import linear
+from voigt.models.linear import STEPS, linear
 from voigt.tensors.irreps import couples, wigner_3j
 
 
@@ -84,10 +85,12 @@ class SelfProduct(nn.Module):
         """(n, 12, channels) -> (n, 12, channels)."""
         # Squares of squares overflow: the square acts on features whose mean square cannot exceed one.
         x = x / torch.sqrt(1.0 + x.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True))
-        rows = x.transpose(0, 1).contiguous()
+        # Few numbers of atoms: see `linear`.
+        idle = rounded(len(x), STEPS) - len(x)
+        rows = nn.functional.pad(x.transpose(0, 1), (0, 0, 0, idle)).contiguous()
         pairs = torch.cat([rows[i] * rows[i:] for i in range(NUM_ROWS)]).flatten(1)
         coupled = linear(self.coupling.to(x.dtype), pairs.T).view(-1, *rows.shape[1:])
         coupled = coupled * (self.weight * self.get_buffer("fan")).index_select(0, self.path_of_row)[:, None]
         # The couplings into one type lie one after another: sum them component by component.
         sums = [coupled[a:b].unflatten(0, (count, -1)).sum(0) for a, b, count in self.spans]
-        return torch.cat(sums).transpose(0, 1)
+        return torch.cat(sums).transpose(0, 1)[: len(x)]

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from voigt.models.equivariant.frames import EdgeFrames, Term
 from voigt.models.equivariant.paths import NUM_ROWS
-from voigt.models.linear import linear, transformed
+from voigt.models.linear import linear, summed_products, transformed
 
 T = TypeVar("T")
 
@@ -310,7 +310,7 @@ def _add_factor_gradients(
     for k, (activation, weight, part) in enumerate(zip(activations, weights, parts, strict=True)):
         flat = part.flatten(1)
         of_activations[k] += linear(flat, weight.flatten(0, 1).T)
-        of_weights[k] += linear(activation.T, flat.T).T.view_as(weight)
+        of_weights[k] += summed_products(activation, flat).T.unflatten(0, weight.shape[:2])
 
 
 def edge_messages(
