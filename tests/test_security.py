@@ -68,6 +68,7 @@ EXCEPTIONS = {
     ("response/phonons/force_constants.py", "importlib.import_module"): "--calculator: who calls names the module",
     ("response/potentials/registry.py", "importlib.import_module"): "names of packages, written in the source",
     ("training/queue.py", "subprocess"): "it starts voigt itself, as a list of words and without a shell",
+    ("memory.py", "ctypes"): "two numbers, written in the source, to a function of the C library of this process",
     ("lazy.py", "import_module"): "names of our own modules, written in the source",
 }
 """File and name -> why it may. Whoever adds a line says what keeps strangers away."""

@@ -14,6 +14,9 @@ from voigt.models.equivariant.paths import NODE_ROWS, NODE_TYPES, NUM_ROWS
 from voigt.models.linear import STEPS, linear
 from voigt.tensors.irreps import couples, wigner_3j
 
+ATOMS = 128
+"""Whose squares a CPU computes at a time: products of 128 atoms with 96 channels take four megabytes of its cache."""
+
 
 def initial_weights(shape: Sequence[int], init: str) -> nn.Parameter:
     """Standard normal or uniform(-1, 1) weights."""
@@ -83,6 +86,11 @@ class SelfProduct(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, 12, channels) -> (n, 12, channels)."""
+        if x.device.type == "cpu" and len(x) > ATOMS:
+            return torch.cat([self._square(part) for part in x.split(ATOMS)])
+        return self._square(x)
+
+    def _square(self, x: Tensor) -> Tensor:
         # Squares of squares overflow: the square acts on features whose mean square cannot exceed one.
         x = x / torch.sqrt(1.0 + x.square().sum(dim=1, keepdim=True).mean(dim=2, keepdim=True))
         # Few numbers of atoms: see `linear`.
