@@ -38,11 +38,11 @@ def rows(*shape: int) -> Tensor:
 
 
 SHAPES: dict[str, tuple[Tensor, Tensor]] = {
-    "strengths of `elastic`, a chunk": (rows(341, 48), rows(1728, 48)),
-    "strengths of `elastic`, half a chunk": (rows(170, 48), rows(1728, 48)),
+    "strengths of `elastic`, a chunk": (rows(320, 48), rows(1728, 48)),
+    "strengths of `elastic`, half a chunk": (rows(160, 48), rows(1728, 48)),
     "strengths of `piezo`, a chunk": (rows(512, 32), rows(1152, 32)),
-    "their gradients, of activations": (rows(341, 1728), rows(1728, 48).T),
-    "their gradients, of weights": (rows(341, 48).T, rows(341, 1728).T),
+    "their gradients, of activations": (rows(320, 1728), rows(1728, 48).T),
+    "their gradients, of weights": (rows(320, 48).T, rows(320, 1728).T),
     "scalars of 600 atoms": (rows(600, 12, 96)[:, :1], rows(96, 96)),
     "vectors of 600 atoms": (rows(600, 12, 96)[:, 1:4], rows(96, 96).T),
     "quadrupoles of 600 atoms": (rows(600, 12, 96)[:, 7:], rows(96, 96).T),

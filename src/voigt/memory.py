@@ -16,10 +16,9 @@ def keep_freed_memory() -> None:
     """Tell glibc not to give arrays back to the kernel as soon as they are freed, in this process and its children.
 
     A network makes and frees the same arrays over and over. By default those of megabytes come from the kernel each
-    time, page by page, which takes a fifth of a prediction of `elastic` on a CPU and more of one of `scalars`
-    (`python -m benchmarks.speed.linear`). Does nothing where the user has chosen something else by glibc's variables,
-    and where there is no glibc. Commands and workers call this; a library that
-    lives in the process of others should not.
+    time, page by page, which takes up to two fifths of a prediction of `scalars` on a CPU (`python -m
+    benchmarks.speed.linear`). Does nothing where the user has chosen something else by glibc's variables, and where
+    there is no glibc. Commands and workers call this; a library that lives in the process of others should not.
 
     Examples
     --------
