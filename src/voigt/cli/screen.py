@@ -83,7 +83,8 @@ def collection(
         str | None, typer.Option(metavar="HOST:PORT", help="Ray cluster; by default a local one is started.")
     ] = None,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="torch.compile the tensor products; on a CPU it is no faster.")
+        bool,
+        typer.Option("--compile", help="torch.compile the networks; on a CPU quicker for scalars, slower for tensors."),
     ] = False,
     max_edges: Annotated[
         int, typer.Option(metavar="N", min=1, help="Neighbors in one batch; halved when memory runs out.")
