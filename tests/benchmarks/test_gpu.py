@@ -232,4 +232,4 @@ def test_it_runs_without_a_device(tmp_path: Path) -> None:
 def test_all_of_it_runs_without_a_device(tmp_path: Path) -> None:
     sections = run_quickly(tmp_path, [])
     assert [name for name, entry in sections.items() if entry["problem"]] == ["profile"]
-    assert len(sections) == 8
+    assert len(sections) == 9

@@ -283,3 +283,32 @@ def test_a_device_replays_what_it_recorded(graphs: list[CrystalGraph]) -> None:
         assert_same(passes(batch), run(batch), 1e-5)
     assert not passes.failed
     assert sum(recording is not None for recording in passes.recordings.values()) >= 3
+
+
+def test_rounding_of_what_symmetry_forbids_is_no_failure(graphs: list[CrystalGraph]) -> None:
+    """Charges of a crystal without any are noise, other noise each time."""
+    recorder, noise = Recorder(), torch.Generator().manual_seed(0)
+
+    def run(batch: CrystalBatch) -> Members:
+        values = {"born_charges": 1e-7 * torch.randn(len(batch.numbers), 3, 3, generator=noise)}
+        return [(values, dict(values))]
+
+    passes, batch = Captured(run, recorder), known(graphs[:2])
+    for _ in range(3):
+        passes(batch)
+    assert not passes.failed
+    assert recorder.replayed == 2
+
+
+def test_a_size_that_does_not_fit_into_memory_is_not_recorded(graphs: list[CrystalGraph]) -> None:
+    run, tried = Runs(), []
+
+    def record(_run: Callable[[], Members]) -> tuple[Members, Callable[[], None]]:
+        tried.append(1)
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    passes, batch = Captured(run, record), known(graphs[:2])
+    for _ in range(4):
+        assert_same(passes(batch), run(batch))
+    assert len(tried) == 1
+    assert not passes.failed

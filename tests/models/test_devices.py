@@ -80,3 +80,13 @@ def test_one_line_says_which_device(capsys: pytest.CaptureFixture[str]) -> None:
     tell_device(torch.device("cpu"), quiet=False)
     out, err = capsys.readouterr()
     assert (out, err) == ("", "networks run on mps\n")
+
+
+def test_recordings_are_forgotten_when_networks_move(tiny_model: str) -> None:
+    """They read weights where these were."""
+    model = load_model(tiny_model)
+    model.passes[torch.device("cuda")] = lambda _: []
+    devices.move(model, torch.device("cpu"))
+    assert model.passes, "nothing has moved"
+    devices.move(model, torch.device("meta"))
+    assert not model.passes

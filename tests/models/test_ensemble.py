@@ -246,3 +246,18 @@ def test_kernels_serve_all_members_at_once(kind: str, fused: ModuleType, monkeyp
     monkeypatch.setattr(messages, "is_fused", lambda *_: True)
     assert_same(in_one_pass(members)(batch), expected, 1e-10)
     assert calls == [2 * len(batch.edge_source)] * 2  # one for each block, with the edges of both members
+
+
+def test_members_are_offered_to_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`torch.func` takes the tuple of functions apart and makes another one, which must still be known."""
+    members = members_of("equivar charges", 2)
+    known: list[bool] = []
+
+    def asked(_atoms: Tensor, kernels: messages.Kernels) -> bool:
+        known.append(kernels == messages.eager_kernels())
+        return False
+
+    monkeypatch.setattr(messages, "is_fused", asked)
+    in_one_pass(members)(batch_for(members[0]))
+    assert known
+    assert all(known)

@@ -68,6 +68,9 @@ def test_all_frames_of_a_mixed_batch(reduce, cosets):
     assert views.atom.tolist() == [atom for view in atoms for atom in view]
     assert views.atom_view.tolist() == [k for k, view in enumerate(atoms) for _ in view]
     assert_same(canonical(batch, views), copied(graphs))
+    rows = canonical(replace(batch, functional_row=torch.arange(len(graphs))), views).functional_row
+    assert rows is not None
+    assert torch.equal(rows, views.crystal)
 
 
 @pytest.mark.parametrize("reduce", [False, True])

@@ -47,8 +47,13 @@ def describe(device: torch.device) -> str:
 
 def move(model: LoadedModel, device: torch.device) -> LoadedModel:
     """The model itself, its networks on a device."""
+    before = model.device
     for member in model.members:
+        if device.type == "mps":  # which knows no double precision, in which some constants are kept
+            member.to(torch.float32)
         member.to(device)
+    if model.device != before:
+        model.passes.clear()  # recordings read weights where they were
     return model
 
 
@@ -60,4 +65,5 @@ def edge_budget(device: torch.device, max_edges: int, networks: int = 1) -> int:
     if device.type != "cuda" or max_edges != MAX_EDGES:
         return max_edges
     free, _ = torch.cuda.mem_get_info(device)
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)  # torch keeps what it has freed
     return max(min(free // (2 * BYTES_PER_EDGE * networks), MOST_EDGES), MAX_EDGES)

@@ -26,11 +26,12 @@ def outputs_of(model: LoadedModel, batch: CrystalBatch) -> Members:
     device = model.device
     if device.type != "cuda":
         return one_by_one(model.members)(batch.to(device))
-    if device not in model.passes:
-        run = one_by_one if len(model.members) == 1 else in_one_pass
-        model.passes[device] = Captured(run(model.members), record_on_cuda())
-    rows = functional_rows(batch, model.hypers.functionals)
-    return model.passes[device](replace(bounded_elements(batch), functional_row=rows).to(device))
+    ready = replace(bounded_elements(batch), functional_row=functional_rows(batch, model.hypers.functionals))
+    with torch.cuda.device(device):  # recordings and kernels go to the current one
+        if device not in model.passes:
+            run = one_by_one if len(model.members) == 1 else in_one_pass
+            model.passes[device] = Captured(run(model.members), record_on_cuda())
+        return model.passes[device](ready.to(device))
 
 
 def one_by_one(members: Sequence[Network]) -> Callable[[CrystalBatch], Members]:

@@ -94,8 +94,9 @@ def _exponential(symmetric: Tensor) -> Tensor:
     # A symmetric matrix has no eigenvalue above its Frobenius norm, so that scaling by the norm bounds the exponential.
     norm = torch.linalg.matrix_norm(symmetric, keepdim=True)
     exponent = symmetric * (LARGEST_EXPONENT / norm.clamp(min=LARGEST_EXPONENT))
-    # In single precision the squaring loses three digits.
-    return _scaled_and_squared(exponent.double()).to(symmetric.dtype)
+    # In single precision the squaring loses three digits; mps knows no other.
+    wide = exponent if exponent.device.type == "mps" else exponent.double()
+    return _scaled_and_squared(wide).to(symmetric.dtype)
 
 
 def _scaled_and_squared(exponent: Tensor) -> Tensor:

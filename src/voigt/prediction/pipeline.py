@@ -225,7 +225,8 @@ def _out_of_memory(error: MemoryError | RuntimeError) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)
-    return "DefaultCPUAllocator" in text or "out of memory" in text or "not enough memory" in text
+    words = ("DefaultCPUAllocator", "out of memory", "not enough memory", "CUBLAS_STATUS_ALLOC_FAILED")
+    return any(one in text for one in words)
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,8 @@ class _Loop:
     def run(self, save: Callable[[dict[str, Any]], None]) -> None:
         """Steps until the passes are made or the time is over; `save` is called with the state after validations."""
         cuda = self.device.type == "cuda"
+        if cuda:
+            torch.cuda.synchronize(self.device)  # what made weights and averages ran on another stream
         with torch.cuda.stream(torch.cuda.Stream(self.device)) if cuda else nullcontext():
             clock = _Clock(self.seconds, self.progress.seconds, self.now)
             every, validated = self.recipe.steps_per_checkpoint or self.per_pass, clock.elapsed()

@@ -13,6 +13,7 @@ out as multiplications and additions of rows. A row is a vector of channels: no 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache
 from itertools import accumulate, chain
 from typing import NamedTuple
@@ -129,11 +130,12 @@ def fused_messages(
     total = atoms.new_empty(num_targets, NUM_ROWS, channels)
     coupling, _, _ = coupling_tables(terms, count)
     block = block_size(channels, atoms.dtype)
-    _messages[(num_targets, triton.cdiv(channels, block))](
-        atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn, source,
-        entering_edges(target, num_targets) if entering is None else entering, total,
-        COUPLING=coupling, STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
-    )  # fmt: skip
+    with _on(atoms.device):
+        _messages[(num_targets, triton.cdiv(channels, block))](
+            atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn, source,
+            entering_edges(target, num_targets) if entering is None else entering, total,
+            COUPLING=coupling, STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
+        )  # fmt: skip
     return total
 
 
@@ -160,12 +162,18 @@ def fused_gradients(
     _, transposed, pairs = coupling_tables(terms, count)
     block = block_size(channels, atoms.dtype)
     # The adjoint of a sum over the edges into an atom is a sum over those that leave it.
-    _gradients[(len(atoms), triton.cdiv(channels, block))](
-        atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn,
-        gradient.contiguous(), edges, receivers, begin, of_atoms, of_strengths, TRANSPOSED=transposed, PAIRS=pairs,
-        STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
-    )  # fmt: skip
+    with _on(atoms.device):
+        _gradients[(len(atoms), triton.cdiv(channels, block))](
+            atoms.contiguous(), strengths.transpose(0, 1).contiguous(), turns(frames) if turn is None else turn,
+            gradient.contiguous(), edges, receivers, begin, of_atoms, of_strengths, TRANSPOSED=transposed, PAIRS=pairs,
+            STRENGTHS=count, CHANNELS=channels, BLOCK=block, num_warps=1, enable_fp_fusion=True,
+        )  # fmt: skip
     return of_atoms, of_strengths.transpose(0, 1)
+
+
+def _on(device: torch.device) -> AbstractContextManager[None]:
+    """Triton starts kernels on the current device, wherever their tensors are."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def block_size(channels: int, dtype: torch.dtype) -> int:

@@ -248,7 +248,8 @@ def _fused_sums(terms: tuple[Term, ...], atoms: Tensor, strengths: Tensor, edges
 
 def is_fused(atoms: Tensor, kernels: Kernels) -> bool:
     """Whether Triton's kernels serve: on a CUDA device where they agree, unless torch.compile is asked for."""
-    return atoms.is_cuda and kernels is eager_kernels() and _fused_agrees(atoms.device)
+    # Equal, not the same: `torch.func` takes tuples apart and puts them together again.
+    return atoms.is_cuda and kernels == eager_kernels() and _fused_agrees(atoms.device)
 
 
 @functools.lru_cache
@@ -274,6 +275,9 @@ def _fused_agrees(device: torch.device) -> bool:
         of_atoms, of_strengths = fused.fused_gradients(terms, atoms, strengths, frames, source, target, gradient)
     except Exception:  # of a compiler and a driver, of whatever kind: plain torch does the work
         return False
+    # In double precision on the processor, whatever precision the user allows to products on a device.
+    atoms, strengths, gradient, frames = (tensor.cpu().double() for tensor in (atoms, strengths, gradient, frames))
+    source, target = source.cpu(), target.cpu()
     given, incoming = atoms.index_select(0, source), gradient.index_select(0, target)
     sender, received = _rows_apart(frames, given), _rows_apart(frames, incoming)
     back = frames.transpose(1, 2)
@@ -281,12 +285,12 @@ def _fused_agrees(device: torch.device) -> bool:
     reverse = tuple(sorted((_transposed(term) for term in terms), key=lambda term: term.out))
     sent = torch.bmm(back, _sparse(reverse, received, strengths).transpose(0, 1))
     expected = (
-        torch.zeros_like(found).index_add_(0, target, passed),
+        atoms.new_zeros(found.shape).index_add_(0, target, passed),
         torch.zeros_like(atoms).index_add_(0, source, sent),
         _strength_gradients(terms, sender, received, len(strengths)).transpose(0, 1),
     )
     pairs = zip((found, of_atoms, of_strengths), expected, strict=True)
-    return all(bool(torch.allclose(one, other, rtol=1e-3, atol=1e-3)) for one, other in pairs)
+    return all(bool(torch.allclose(one.cpu().double(), other, rtol=1e-3, atol=1e-3)) for one, other in pairs)
 
 
 def _sparse(terms: tuple[Term, ...], rows: Tensor, strengths: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class SharedStrengths(nn.Module):
         # A bias and a shifted softplus do not vanish with the radial functions: the envelope acts once more.
         scalar = (scalar * envelope) / self.scalar_harmonic
         weights = torch.stack([self.coupling[p] @ self.edge[self.paths[p].edge].T for p in self.directed_paths])
-        return [Factor(scalar, self.coupling[self.scalar_paths]), Factor(radial, weights)]
+        return [Factor(scalar, torch.stack([self.coupling[p] for p in self.scalar_paths])), Factor(radial, weights)]
 
 
 class NetworkStrengths(nn.Module):

@@ -50,7 +50,9 @@ class Trunk(nn.Module):
         """Final equivariant features of the representatives, (n_orbits, 12, channels)."""
         numbers = batch.numbers[batch.representative]
         rows = self.embedding.element.num_embeddings
-        if rows < NUM_ELEMENTS and int(numbers.max()) >= rows:  # all others know every element: nothing to wait for
+        # Networks that know every element have nothing to wait for, and a recording repeats what was checked before.
+        recording = numbers.is_cuda and torch.cuda.is_current_stream_capturing()
+        if rows < NUM_ELEMENTS and not recording and int(numbers.max()) >= rows:
             raise DomainError(f"this network knows atomic numbers below {rows} only")
         scalars = self.input(self.embedding(numbers))
         index = functional_rows(batch, self.hypers.functionals)

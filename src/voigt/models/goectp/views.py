@@ -98,6 +98,7 @@ def canonical(batch: CrystalBatch, views: Views) -> CrystalBatch:
         edge_vector=_components(batch.edge_vector[edge_rows], views.frame[edge_view]),
         lattice=batch.lattice[views.crystal],
         functional=tuple(batch.functional[k] for k in views.crystal.tolist()),
+        functional_row=None if batch.functional_row is None else batch.functional_row[views.crystal],
         targets={},
     )
 

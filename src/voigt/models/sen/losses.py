@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor, nn
 
@@ -96,8 +98,14 @@ def class_loss(logits: Tensor, label: Tensor, weight: Tensor) -> Tensor:
     return cross.sum() / (weight[place] * known).sum().clamp(min=1e-9)
 
 
+@functools.lru_cache
+@torch.inference_mode(False)
+def _limits(device: torch.device) -> Tensor:
+    """Copied to a device once, outside of recordings."""
+    return torch.tensor(_LAST_OF_SYSTEM, device=device)
+
+
 def system_index(space_group: Tensor) -> Tensor:
     """(n,) space-group numbers -> 0 (triclinic) to 6 (cubic); unknown (0) -> -1."""
-    limits = torch.tensor(_LAST_OF_SYSTEM, device=space_group.device)
-    index = torch.searchsorted(limits, space_group)
+    index = torch.searchsorted(_limits(space_group.device), space_group)
     return torch.where(space_group > 0, index, -1)
