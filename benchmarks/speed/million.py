@@ -38,39 +38,16 @@ MARKS = (0.1, 0.5, 1.0)
 """Shares of the crystals up to which the peak memory is told."""
 
 
-@dataclass(frozen=True)
 class Files:
     """What lies in the folder of a run."""
 
-    folder: Path
-
-    @property
-    def crystals(self) -> Path:
-        return self.folder / "crystals.parquet"
-
-    @property
-    def model(self) -> Path:
-        return self.folder / "small.safetensors"
-
-    @property
-    def store(self) -> Path:
-        return self.folder / "store"
-
-    @property
-    def log(self) -> Path:
-        return self.folder / "voigt.log"
-
-    @property
-    def sessions(self) -> Path:
-        return self.folder / "sessions.jsonl"
-
-    @property
-    def samples(self) -> Path:
-        return self.folder / "memory.csv"
-
-    @property
-    def running(self) -> Path:
-        return self.folder / "running.json"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.crystals, self.model = folder / "crystals.parquet", folder / "small.safetensors"
+        self.store, self.log = folder / "store", folder / "voigt.log"
+        self.sessions, self.samples = folder / "sessions.jsonl", folder / "memory.csv"
+        self.running = folder / "running.json"
+        """Number of the process that runs now."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import time
@@ -21,6 +20,7 @@ from benchmarks.tools.gpu.measuring import Table, run_sections
 from benchmarks.tools.gpu.profiles import shares
 from benchmarks.tools.reference import copy_weights
 from e3nn import o3
+from tests.kernels import load_kernels
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -121,8 +121,7 @@ def test_operations_of_the_strengths_are_those_of_the_matrix_products() -> None:
             interaction.contracted_weights(torch.rand(len(batch.edge_source), hypers.num_radial), 0.28)
         counted.append(counter.get_total_flops())
     made = [
-        block(hypers, b, False, False).operations - tensor_product(hypers, b, False).operations
-        for b in (small, large)
+        block(hypers, b, False, False).operations - tensor_product(hypers, b, False).operations for b in (small, large)
     ]
     nodes = 24 * 32 * (32 + 1)  # of each atom: linear maps of 12 rows, and two additions
     atoms = len(large.numbers) - len(small.numbers)
@@ -182,11 +181,7 @@ def test_only_what_agrees_is_timed() -> None:
 
 def test_kernels_of_voigt_agree_with_e3nn(monkeypatch: pytest.MonkeyPatch) -> None:
     """By Triton's interpreter, gradients too."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when kernels are declared
-    pytest.importorskip("triton", reason="Triton is not installed")
-    kernels = importlib.import_module("voigt.models.equivariant.fused")
-    if type(kernels._messages).__name__ == "JITFunction":
-        pytest.skip("Triton was loaded without its interpreter; set TRITON_INTERPRET=1")
+    load_kernels(monkeypatch)
     crystal = bulk("MgO", "rocksalt", a=4.2)
     crystal.rattle(0.05, seed=0)
     batch = tensor_products.sorted_batch(collate([build_graph(crystal, 2.5)]))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Iterator
 from types import ModuleType
 
 import pytest
 import torch
 from tests import crystals
+from tests.kernels import load_kernels
 from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
@@ -220,12 +220,7 @@ def test_a_question_to_the_device_would_show() -> None:
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The kernels by Triton's interpreter."""
-    monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when kernels are declared
-    pytest.importorskip("triton", reason="Triton is not installed")
-    kernels = importlib.import_module("voigt.models.equivariant.fused")
-    if type(kernels._messages).__name__ == "JITFunction":
-        pytest.skip("Triton was loaded without its interpreter; set TRITON_INTERPRET=1")
-    return kernels
+    return load_kernels(monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["equivar charges", "equivar shared", "equivar pair"])

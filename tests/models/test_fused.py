@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import json
 import os
@@ -15,6 +14,7 @@ from types import ModuleType
 import pytest
 import torch
 from tests.conftest import REPOSITORY
+from tests.kernels import load_kernels
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
@@ -36,13 +36,7 @@ GRAPHS = {
 @pytest.fixture
 def fused(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """The kernels, on a CPU by Triton's interpreter."""
-    if DEVICE == "cpu":
-        monkeypatch.setenv("TRITON_INTERPRET", "1")  # read when kernels are declared
-    pytest.importorskip("triton", reason="Triton is not installed")
-    kernels = importlib.import_module("voigt.models.equivariant.fused")
-    if DEVICE == "cpu" and type(kernels._messages).__name__ == "JITFunction":
-        pytest.skip("Triton was loaded without its interpreter; set TRITON_INTERPRET=1")
-    return kernels
+    return load_kernels(monkeypatch, interpreted=DEVICE == "cpu")
 
 
 class Case:
@@ -186,7 +180,7 @@ def test_devices_whose_kernels_fail_are_found(fused: ModuleType, monkeypatch: py
     agrees = messages._fused_agrees.__wrapped__
     assert agrees(torch.device(DEVICE))
     right = fused.fused_messages
-    monkeypatch.setattr(fused, "fused_messages", lambda *given: right(*given) * 1.01)
+    monkeypatch.setattr(fused, "fused_messages", lambda *given, **more: right(*given, **more) * 1.01)
     assert not agrees(torch.device(DEVICE))
 
 

@@ -23,9 +23,9 @@ from benchmarks.tools.timing import resident, without_grad
 
 from voigt.graphs import collate
 from voigt.graphs.padding import bounded_elements
-from voigt.models.captured import Captured, Pass, record_on_cuda
+from voigt.models.captured import Captured, record_on_cuda
 from voigt.models.ensemble import in_one_pass, one_by_one
-from voigt.models.network import functional_rows
+from voigt.models.network import Pass, functional_rows
 from voigt.prediction import Clock, Prediction, Settings
 from voigt.prediction.pipeline import Prepared, prepare
 from voigt.prediction.plan import Plan, choose_models
@@ -44,9 +44,7 @@ SMALL_BATCH = 5_000
 def plan_for(model: str | None, device: torch.device, max_edges: int | None = None) -> Plan:
     """A model on a device, whatever the elements."""
     settings = Settings(device=str(device), allow_unseen=True)
-    if max_edges is not None:
-        settings = Settings(device=str(device), allow_unseen=True, max_edges=max_edges)
-    return choose_models(model, settings)
+    return choose_models(model, settings if max_edges is None else replace(settings, max_edges=max_edges))
 
 
 def agreement(device: torch.device, quick: bool) -> Iterator[Table]:

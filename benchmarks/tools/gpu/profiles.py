@@ -26,7 +26,7 @@ from voigt.structures.symmetry import find_symmetry
 
 ARITHMETIC = ("gemm", "gemv", "cutlass", "cublas", "xmma", "splitk", "dot_kernel")
 """In names of kernels that multiply matrices."""
-MESSAGES = ("_messages", "_gradients", "_sums", "_products")
+MESSAGES = ("_messages", "_gradients")
 """Voigt's kernels by Triton: names, perhaps with digits behind them."""
 CLASSES = ("matrix products", "messages", "memory")
 ON_DEVICE = ("kernel", "gpu_memcpy", "gpu_memset")

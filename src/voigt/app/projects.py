@@ -55,6 +55,7 @@ def unpack_project(upload: Upload, folder: Path) -> Path:
     try:
         with zipfile.ZipFile(io.BytesIO(upload.content)) as archive:
             _unpack(upload.name, archive, folder)
+    # zipfile raises NotImplementedError for ways of packing that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, OSError, EOFError, ValueError, RuntimeError) as error:
         text = f"{upload.name}: {explain(error, 'a zip archive')}"
         raise refusal(FAILED, "unreadable", text) from error

@@ -16,16 +16,13 @@ from torch import Tensor
 
 from voigt.graphs import CrystalBatch
 from voigt.graphs.padding import padded
-from voigt.models.network import Members, Outputs
+from voigt.models.network import ROUNDING, Members, Outputs, Pass
 from voigt.tensors.properties import PROPERTIES
 
-Pass = Callable[[CrystalBatch], Members]
 Record = Callable[[Callable[[], Members]], tuple[Members, Callable[[], None]]]
 
 LARGEST = 65_536
 """Edges of a batch; larger ones keep a device busy, whoever starts its kernels."""
-ROUNDING = 1e-5
-"""In a property's unit, of networks in single precision."""
 RECORDINGS = 64
 """Sizes that are kept. Each holds the tensors of a batch on the device; those of the networks lie in one place."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +17,11 @@ from safetensors.torch import save as save_tensors
 from voigt import __version__
 from voigt.errors import WeightsError
 from voigt.files import atomic_write
-from voigt.graphs import CrystalBatch
 from voigt.models.elements import NUM_ELEMENTS
 from voigt.models.hypers import NetworkHypers
 from voigt.models.intervals import IntervalRule, intervals_json, parse_intervals
 from voigt.models.methods import build_network, parse_hypers
-from voigt.models.network import Members, Network
+from voigt.models.network import Network, Pass
 from voigt.reasons import plain_reason
 from voigt.safe_json import load_json
 from voigt.tensors.properties import PROPERTIES
@@ -102,9 +101,7 @@ class LoadedModel:
     card: ModelCard
     path: Path | None = None
     intervals: Mapping[str, IntervalRule] = field(default_factory=dict)
-    passes: dict[torch.device, Callable[[CrystalBatch], Members]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    passes: dict[torch.device, Pass] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def hypers(self) -> NetworkHypers:

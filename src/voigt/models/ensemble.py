@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
@@ -14,7 +14,7 @@ from voigt.graphs import CrystalBatch
 from voigt.graphs.padding import bounded_elements
 from voigt.models.captured import Captured, record_on_cuda
 from voigt.models.checkpoint import LoadedModel
-from voigt.models.network import Members, Network, functional_rows
+from voigt.models.network import Members, Network, Pass, functional_rows
 
 
 def outputs_of(model: LoadedModel, batch: CrystalBatch) -> Members:
@@ -34,12 +34,12 @@ def outputs_of(model: LoadedModel, batch: CrystalBatch) -> Members:
         return model.passes[device](ready.to(device))
 
 
-def one_by_one(members: Sequence[Network]) -> Callable[[CrystalBatch], Members]:
+def one_by_one(members: Sequence[Network]) -> Pass:
     """The outputs of all members, network after network."""
     return lambda batch: [outputs for member in members for outputs in member.forward_members(batch)]
 
 
-def in_one_pass(members: Sequence[Network]) -> Callable[[CrystalBatch], Members]:
+def in_one_pass(members: Sequence[Network]) -> Pass:
     """The same with all networks at once, through `torch.func.vmap`.
 
     Parameters

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Outputs = dict[str, Tensor]
 Members = list[tuple[Outputs, Outputs]]
 """`Network.forward_raw` of each member of an ensemble."""
+Pass = Callable[[CrystalBatch], Members]
+"""How all networks of a model run on a batch."""
+ROUNDING = 1e-5
+"""Norm, in a property's unit, up to which a raw tensor is the rounding of single precision and has no residual."""
 
 
 class Network(nn.Module):

@@ -18,6 +18,7 @@ from voigt.graphs import CrystalBatch, CrystalGraph, build_graph, collate, pack,
 from voigt.models.checkpoint import LoadedModel
 from voigt.models.devices import edge_budget
 from voigt.models.ensemble import outputs_of
+from voigt.models.network import ROUNDING
 from voigt.notes import Failure, Note
 from voigt.prediction.clock import Clock
 from voigt.prediction.corrections import batch_symmetry, norms, project_batch
@@ -32,9 +33,6 @@ from voigt.tensors.sum_rule import acoustic_sum_rule
 
 SPREAD_WARNING = 0.2
 """Root mean square over an atom's nine components, e: beyond it the members of an ensemble disagree."""
-
-ROUNDING = 1e-5
-"""Norm, in a property's unit, up to which a raw tensor is the rounding of single precision and has no residual."""
 
 
 @dataclass(frozen=True)

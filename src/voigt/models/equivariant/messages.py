@@ -18,8 +18,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 import torch
 from torch import Tensor
 
-from voigt.models.equivariant.frames import EdgeFrames, Term
-from voigt.models.equivariant.paths import NUM_ROWS
+from voigt.models.equivariant.frames import EdgeFrames, Term, coupling_terms
+from voigt.models.equivariant.paths import NUM_ROWS, coupling_paths
 from voigt.models.linear import linear, summed_products, transformed
 
 T = TypeVar("T")
@@ -261,45 +261,33 @@ def _fused_agrees(device: torch.device) -> bool:
         return False
     from voigt.models.equivariant import fused
 
+    terms = coupling_terms(coupling_paths(), 1, 1.0, mixed=True).terms
+    count = 1 + max(term.strength for term in terms)
+    # In double precision on the processor, whatever precision the user allows to products on a device.
     generator = torch.Generator().manual_seed(0)
-    terms = (Term(0, 0, 1, 0, 0.5), Term(4, 4, 2, 1, -0.7), Term(4, 6, 2, 0, 0.3))
-    atoms, strengths, gradient = (
-        torch.randn(shape, generator=generator).to(device)
-        for shape in ((5, NUM_ROWS, 32), (2, 9, 32), (4, NUM_ROWS, 32))
+    atoms, activation, weight, gradient, vectors = (
+        torch.randn(shape, generator=generator, dtype=torch.float64)
+        for shape in ((5, NUM_ROWS, 32), (9, 3), (count, 32, 3), (4, NUM_ROWS, 32), (9, 3))
     )
-    frames = EdgeFrames()(torch.randn(9, 3, generator=generator)).to(device)
-    source = torch.tensor([0, 1, 2, 3, 4, 0, 2, 4, 1], device=device)
-    target = torch.tensor([0, 0, 1, 1, 1, 1, 3, 3, 3], device=device)
+    frames, strengths = EdgeFrames()(vectors), _joined([activation], [weight])
+    source = torch.tensor([0, 1, 2, 3, 4, 0, 2, 4, 1])
+    target = torch.tensor([0, 0, 1, 1, 1, 1, 3, 3, 3])
+    given = (terms, atoms, source, frames, [activation], [weight])
+    sent, of_strengths, _ = edge_gradients(*given, gradient.index_select(0, target), of_frames=False)
+    expected = (
+        torch.zeros_like(gradient).index_add_(0, target, edge_messages(*given)),
+        torch.zeros_like(atoms).index_add_(0, source, sent),
+        of_strengths.transpose(0, 1),
+    )
+    single = [tensor.to(device, torch.float32) for tensor in (atoms, strengths, frames)]
+    there = (terms, single[0], single[1], single[2], source.to(device), target.to(device))
     try:
-        found = fused.fused_messages(terms, atoms, strengths, frames, source, target, 4)
-        of_atoms, of_strengths = fused.fused_gradients(terms, atoms, strengths, frames, source, target, gradient)
+        sums = fused.fused_messages(*there, num_targets=len(gradient))
+        found = (sums, *fused.fused_gradients(*there, gradient=gradient.to(device, torch.float32)))
     except Exception:  # of a compiler and a driver, of whatever kind: plain torch does the work
         return False
-    # In double precision on the processor, whatever precision the user allows to products on a device.
-    atoms, strengths, gradient, frames = (tensor.cpu().double() for tensor in (atoms, strengths, gradient, frames))
-    source, target = source.cpu(), target.cpu()
-    given, incoming = atoms.index_select(0, source), gradient.index_select(0, target)
-    sender, received = _rows_apart(frames, given), _rows_apart(frames, incoming)
-    back = frames.transpose(1, 2)
-    passed = torch.bmm(back, _sparse(terms, sender, strengths).transpose(0, 1))
-    reverse = tuple(sorted((_transposed(term) for term in terms), key=lambda term: term.out))
-    sent = torch.bmm(back, _sparse(reverse, received, strengths).transpose(0, 1))
-    expected = (
-        atoms.new_zeros(found.shape).index_add_(0, target, passed),
-        torch.zeros_like(atoms).index_add_(0, source, sent),
-        _strength_gradients(terms, sender, received, len(strengths)).transpose(0, 1),
-    )
-    pairs = zip((found, of_atoms, of_strengths), expected, strict=True)
+    pairs = zip(found, expected, strict=True)
     return all(bool(torch.allclose(one.cpu().double(), other, rtol=1e-3, atol=1e-3)) for one, other in pairs)
-
-
-def _sparse(terms: tuple[Term, ...], rows: Tensor, strengths: Tensor) -> Tensor:
-    """`_coupled` for terms that leave rows untouched."""
-    result = torch.zeros_like(rows)
-    for term in terms:
-        part = rows[term.into : term.into + term.width] * strengths[term.strength] * term.value
-        result[term.out : term.out + term.width] += part
-    return result
 
 
 def _add_factor_gradients(
