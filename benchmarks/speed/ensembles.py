@@ -12,7 +12,7 @@ import argparse
 from functools import partial
 
 from benchmarks.tools import timing
-from benchmarks.tools.gpu.crystals import mixed_crystals
+from benchmarks.tools.mixed_crystals import mixed_crystals
 
 from voigt.graphs import build_graph, collate
 from voigt.models.checkpoint import load_model

@@ -18,7 +18,7 @@ from functools import partial
 
 import torch
 from benchmarks.tools import timing
-from benchmarks.tools.gpu.crystals import mixed_crystals
+from benchmarks.tools.mixed_crystals import mixed_crystals
 from torch import Tensor, nn
 
 from voigt.graphs import build_graph, collate

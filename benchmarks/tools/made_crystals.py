@@ -21,26 +21,8 @@ from voigt.models.equivar.hypers import EquivarHypers
 from voigt.models.equivar.model import Equivar
 
 METALS = (
-    "Li",
-    "Na",
-    "K",
-    "Rb",
-    "Be",
-    "Mg",
-    "Ca",
-    "Sr",
-    "Ba",
-    "Sc",
-    "Y",
-    "Ti",
-    "Zr",
-    "Mn",
-    "Ni",
-    "Cu",
-    "Zn",
-    "Cd",
-    "Pb",
-)
+    "Li", "Na", "K", "Rb", "Be", "Mg", "Ca", "Sr", "Ba", "Sc", "Y", "Ti", "Zr", "Mn", "Ni", "Cu", "Zn", "Cd", "Pb",
+)  # fmt: skip
 PARTNERS = ("O", "S", "Se", "Te", "F", "Cl", "Br", "I", "N", "P", "As")
 UNKNOWN = "Xe"
 """An element that the network does not know."""

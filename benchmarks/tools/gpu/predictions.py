@@ -17,8 +17,8 @@ import ase
 import ase.io
 import numpy as np
 import torch
-from benchmarks.tools.gpu.crystals import mixed_crystals
 from benchmarks.tools.gpu.measuring import Table, in_turn, ms, reason, release, synchronized, wait
+from benchmarks.tools.mixed_crystals import mixed_crystals
 from benchmarks.tools.timing import resident, without_grad
 
 from voigt.graphs import collate

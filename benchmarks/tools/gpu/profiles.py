@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 from benchmarks.speed.equivar import charges
-from benchmarks.tools.gpu.crystals import mixed_crystals
 from benchmarks.tools.gpu.floor import Cost, message_passing, peaks
 from benchmarks.tools.gpu.measuring import Table, in_turn, synchronized, times_as
 from benchmarks.tools.gpu.networks import device_name, zirconia_batch
+from benchmarks.tools.mixed_crystals import mixed_crystals
 from benchmarks.tools.timing import Call, training_step, without_grad
 from torch import Tensor
 

@@ -10,8 +10,8 @@ from functools import partial
 import ase
 import numpy as np
 import torch
-from benchmarks.tools.gpu.crystals import mixed_crystals
 from benchmarks.tools.gpu.measuring import Table, in_turn, ms, reason, times_as
+from benchmarks.tools.mixed_crystals import mixed_crystals
 from benchmarks.tools.timing import Call
 from torch import Tensor
 
