@@ -10,7 +10,7 @@ import ase
 
 from voigt.structures import InputStructure, read
 
-EXAMPLES = Path(__file__).resolve().parents[3] / "examples"
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 RATTLED = 0.01
 """Angstrom; a crystal that was displaced so has no symmetry."""
 

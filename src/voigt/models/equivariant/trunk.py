@@ -43,7 +43,7 @@ class Trunk(nn.Module):
         self.kernels = eager_kernels()
 
     def compile_products(self) -> None:
-        """Run the tensor products through torch.compile, which takes half a minute and is slower on a CPU with oneDNN."""
+        """Run the tensor products through torch.compile: half a minute at first, and slower on a CPU with oneDNN."""
         self.kernels = compiled_kernels()
 
     def node_features(self, batch: CrystalBatch) -> Tensor:
