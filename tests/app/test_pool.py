@@ -59,6 +59,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Metri
 def test_requests_of_the_same_moment_are_computed_together_and_a_killer_alone(play: Any, tmp_path: Path) -> None:
     async def story(pool: Pool) -> None:
         first = asyncio.create_task(pool.predict(task("first")))
+        await asyncio.sleep(0)  # it waits now: a process that is ready already must not be taken for one that has it
         while pool.ready == 0 or pool.waiting:
             await asyncio.sleep(0.01)
         # While the process is busy, others gather.
